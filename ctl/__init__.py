@@ -1,0 +1,1 @@
+"""regctl: the operator's control plane for container registries."""

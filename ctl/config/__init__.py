@@ -1,0 +1,1 @@
+"""The site: from YAML to checked values."""

@@ -1,0 +1,79 @@
+"""What the database door hands out. Only `ctl.database` imports psycopg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, LiteralString, Protocol
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class DatabaseStatus:
+    """What can be said of a database by looking only. `version` is the server's, "" if not reached."""
+
+    reachable: bool
+    state: str  # "running" | "stopped" | "missing" (embedded, never created) | "unreachable"
+    version: str
+    detail: str = ""
+
+
+class Session(Protocol):
+    """One connection. Errors arrive as RegctlError; UnreachableError and TransientError where they fit."""
+
+    def execute(self, query: LiteralString, parameters: Sequence[Any] = ()) -> int:
+        """Run a statement; return the number of rows it touched."""
+        ...
+
+    def rows(self, query: LiteralString, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Return all rows of a query."""
+        ...
+
+    def one(self, query: LiteralString, parameters: Sequence[Any] = ()) -> Row | None:
+        """Return the first row of a query, or None."""
+        ...
+
+    def stream(self, query: LiteralString, parameters: Sequence[Any] = (), batch: int = 5000) -> Iterator[Row]:
+        """Return rows through a server-side cursor, in bounded memory."""
+        ...
+
+    def copy_in(self, statement: LiteralString, rows: Iterable[Sequence[Any]]) -> int:
+        """COPY ... FROM STDIN; return the number of rows."""
+        ...
+
+    def copy_out(self, statement: LiteralString, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """COPY (...) TO STDOUT as typed rows."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit at the end of the block, roll back on an error."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class Database(Protocol):
+    """A database of the site: embedded below state_dir, or somebody's by its address."""
+
+    name: str
+    embedded: bool
+
+    def status(self) -> DatabaseStatus:
+        """Look only: starts nothing, writes nothing."""
+        ...
+
+    def ensure_started(self) -> bool:
+        """Create and start an embedded one under a file lock; True if it was not running. External: False."""
+        ...
+
+    def stop(self) -> bool:
+        """Stop an embedded one; True if it was running."""
+        ...
+
+    def connect(self, *, read_only: bool = False) -> Session:
+        """Open a session; UnreachableError if it is stopped or does not answer."""
+        ...

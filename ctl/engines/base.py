@@ -1,0 +1,85 @@
+"""What an engine tells the rest: commands as values, config schema, features by version, parsers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from packaging.version import Version
+
+from ctl.hosts.base import Command
+
+
+@dataclass(frozen=True)
+class ConfigMistake:
+    """One mistake in a registry's own configuration: dotted path, what is wrong, what to do."""
+
+    path: str
+    message: str
+    hint: str = ""
+    severity: str = "error"  # "error": the registry would not do what the file says; "warning": a known trap
+
+
+@dataclass(frozen=True)
+class CollectionOutput:
+    """What a garbage collector said. `complete` only if its summary line was there."""
+
+    complete: bool
+    marked_blobs: int
+    eligible_blobs: frozenset[str]
+    eligible_manifests: frozenset[tuple[str, str]]  # (repository or "" where the version does not say, digest)
+    failure: str  # the last words of a run that did not complete
+    summary: str = ""
+
+
+class Engine(Protocol):
+    """One kind of registry software. Pure: options in, a Command, a text or a value out."""
+
+    name: str
+
+    def version_command(self, binary: str) -> Command:
+        """The call that prints the version."""
+        ...
+
+    def parse_version(self, stdout: str) -> Version:
+        """Read that call's output; RegctlError if it is not this engine's."""
+        ...
+
+    def serve_command(self, binary: str, config_file: str, version: Version) -> Command:
+        """The call that serves, with the environment that the version needs."""
+        ...
+
+    def collect_command(
+        self, binary: str, config_file: str, version: Version, *, dry_run: bool, delete_untagged: bool
+    ) -> Command:
+        """The call that collects garbage."""
+        ...
+
+    def parse_collection(self, stdout: str, stderr: str, exit_code: int | None, version: Version) -> CollectionOutput:
+        """Read that call's output; demands the summary line, exit code 0 alone proves nothing."""
+        ...
+
+    def features(self, version: Version) -> Mapping[str, bool]:
+        """The engine's feature table at a version."""
+        ...
+
+    def check_config(self, config: Mapping[str, Any], version: Version) -> Sequence[ConfigMistake]:
+        """Check a parsed configuration file against the schema of a version; every mistake at once."""
+        ...
+
+    def is_read_only(self, config: Mapping[str, Any]) -> bool:
+        """Say whether a configuration keeps the registry read-only."""
+        ...
+
+    def with_read_only(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration with only the read-only keys changed."""
+        ...
+
+    def storage_settings(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return {driver: parameters} of a configuration."""
+        ...
+
+    def template(self, version: Version) -> str:
+        """Name the template of a version, relative to templates/."""
+        ...

@@ -1,0 +1,99 @@
+"""Every error regctl raises on purpose, and the one table of exit codes.
+
+A message says what happened and where; `hint` says what to do next. `ctl.cli` is the only place where
+an error becomes text and an exit code.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a command ended: the word in `result` of the JSON output."""
+
+    OK = "ok"
+    CHANGED = "changed"
+    NOTHING_TO_DO = "nothing-to-do"
+    PENDING = "pending"
+    WARNING = "warning"
+    FAILED = "failed"
+    REFUSED = "refused"
+    LOCKED = "locked"
+    USAGE = "usage"
+    CONFIG = "config"
+    UNREACHABLE = "unreachable"
+    INTERRUPTED = "interrupted"
+
+
+EXIT_CODES: dict[Outcome, int] = {
+    Outcome.OK: 0,
+    Outcome.CHANGED: 0,
+    Outcome.NOTHING_TO_DO: 0,
+    Outcome.PENDING: 0,  # 4 only where --detailed-exitcode was given
+    Outcome.FAILED: 1,
+    Outcome.USAGE: 2,
+    Outcome.WARNING: 3,
+    Outcome.LOCKED: 5,
+    Outcome.REFUSED: 6,
+    Outcome.UNREACHABLE: 7,
+    Outcome.CONFIG: 10,
+    Outcome.INTERRUPTED: 130,
+}
+PENDING_EXIT_CODE = 4
+
+
+class RegctlError(Exception):
+    """The command failed."""
+
+    outcome: Outcome = Outcome.FAILED
+
+    def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details  # further lines, such as every mistake in a site file
+
+
+class UsageError(RegctlError):
+    """The command line asks for something that cannot be."""
+
+    outcome = Outcome.USAGE
+
+
+class ConfigError(RegctlError):
+    """The site file, or a registry's configuration file, is wrong."""
+
+    outcome = Outcome.CONFIG
+
+
+class LockedError(RegctlError):
+    """Somebody else holds the lock, or an earlier run is still open."""
+
+    outcome = Outcome.LOCKED
+
+
+class RefusedError(RegctlError):
+    """Doing this would not be safe; nothing was changed."""
+
+    outcome = Outcome.REFUSED
+
+
+class UnreachableError(RegctlError):
+    """A host, a registry or a database does not answer."""
+
+    outcome = Outcome.UNREACHABLE
+
+
+class InterruptedRunError(RegctlError):
+    """The operator stopped the command; every scope was left."""
+
+    outcome = Outcome.INTERRUPTED
+
+
+class CommandFailedError(RegctlError):
+    """A program ended with an error; `details` holds its last lines."""
+
+
+class TransientError(RegctlError):
+    """Trying the same again may work: the runner retries a step that raises it, bounded and shown."""

@@ -1,0 +1,1 @@
+"""The door to processes and files, here or on another machine."""

@@ -1,0 +1,1 @@
+"""Events while a command works, the report when it is done, and their readers."""

@@ -1,0 +1,79 @@
+"""What a command says while it works. Values only; `ctl.report.*` turn them into text or JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened."""
+
+
+@dataclass(frozen=True)
+class Message(Event):
+    """A sentence for the operator. `level` is "info", "warning" or "error"."""
+
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """How far a long job is. `total` 0 means not known; `eta_seconds` None means no estimate yet."""
+
+    task: str
+    done: int
+    total: int
+    unit: str
+    rate: float = 0.0  # units a second
+    eta_seconds: float | None = None
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class StepStarted(Event):
+    """A step (or scope) begins. `phase` is "apply", "leave", "verify" or "undo"."""
+
+    run: str
+    step: str  # its path in the recipe, e.g. "2.1"
+    host: str
+    title: str
+    phase: str
+
+
+@dataclass(frozen=True)
+class StepEnded(Event):
+    """A step (or scope) ended. `result` is one of the step results of the design."""
+
+    run: str
+    step: str
+    host: str
+    title: str
+    phase: str
+    result: str
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Retrying(Event):
+    """A transient error: the same step is tried again after a wait."""
+
+    step: str
+    attempt: int
+    wait_seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Output(Event):
+    """One line that a driven program printed."""
+
+    host: str
+    stream: str
+    line: str
+
+
+EventSink = Callable[[Event], None]

@@ -1,0 +1,1 @@
+"""The door to a registry's storage, one file per driver."""
