@@ -35,7 +35,9 @@ class Session(Protocol):
         """Return the first row of a query, or None."""
         ...
 
-    def stream(self, query: LiteralString, parameters: Sequence[Any] = (), batch: int = 5000) -> Iterator[Row]:
+    def stream(
+        self, query: LiteralString, parameters: Sequence[Any] = (), batch: int = 5000
+    ) -> Iterator[Row]:
         """Return rows through a server-side cursor, in bounded memory."""
         ...
 

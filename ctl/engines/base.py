@@ -28,7 +28,9 @@ class CollectionOutput:
     complete: bool
     marked_blobs: int
     eligible_blobs: frozenset[str]
-    eligible_manifests: frozenset[tuple[str, str]]  # (repository or "" where the version does not say, digest)
+    eligible_manifests: frozenset[
+        tuple[str, str]
+    ]  # (repository or "" where the version does not say, digest)
     failure: str  # the last words of a run that did not complete
     summary: str = ""
 
@@ -56,7 +58,9 @@ class Engine(Protocol):
         """The call that collects garbage."""
         ...
 
-    def parse_collection(self, stdout: str, stderr: str, exit_code: int | None, version: Version) -> CollectionOutput:
+    def parse_collection(
+        self, stdout: str, stderr: str, exit_code: int | None, version: Version
+    ) -> CollectionOutput:
         """Read that call's output; demands the summary line, exit code 0 alone proves nothing."""
         ...
 

@@ -131,7 +131,9 @@ class Host(Protocol):
         """Delete a file; nothing happens if it is not there."""
         ...
 
-    def make_directory(self, path: str, *, mode: int, owner: str | None = None, group: str | None = None) -> None:
+    def make_directory(
+        self, path: str, *, mode: int, owner: str | None = None, group: str | None = None
+    ) -> None:
         """Create a directory and its parents where they are missing."""
         ...
 
@@ -144,7 +146,7 @@ class Host(Protocol):
         ...
 
     def signal(self, process: ProcessInfo, number: int, *, group: bool = False) -> bool:
-        """Send a signal to exactly that process (pid and start time must still match); False if it is gone."""
+        """Signal exactly that process (pid and start time must still match); False if it is gone."""
         ...
 
     def listening(self, port: int) -> bool:

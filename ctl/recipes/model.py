@@ -66,7 +66,7 @@ class Run(Protocol):
         ...
 
     def stopping(self) -> bool:
-        """Say whether the operator asked to stop: an interruptible step returns to a safe point and raises."""
+        """Say whether the operator asked to stop; an interruptible step then raises at a safe point."""
         ...
 
     def guard(self) -> None:
@@ -141,7 +141,7 @@ class Undoable(Step):
 
 
 class Scope(Step):
-    """An effect that must always be undone: entered by `apply`, left on success, failure, signal and resume."""
+    """An effect that must always be undone: entered by `apply`, left on success, failure and resume."""
 
     def leave(self, here: Target, before: Before) -> StepReport | None:
         """Bring back what `observe` saw: never open what was closed, never start what was stopped.
