@@ -1,0 +1,1 @@
+"""The tests; see docs/contributing.md for which folder holds what."""

@@ -1,0 +1,52 @@
+"""Where the programs that the tests drive are, and one exception for those that are missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+POSTGRES_FOLDERS = "/usr/lib/postgresql"
+
+
+class MissingProgramError(Exception):
+    """A program is not installed: tests/conftest.py turns it into a counted skip, or a failure."""
+
+    def __init__(self, program: str, remedy: str) -> None:
+        super().__init__(f"{program} is not installed; {remedy}")
+        self.program = program
+
+
+def find(program: str) -> str:
+    """Return the path of a program on PATH or in the sbin folders; MissingProgramError otherwise."""
+    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin"
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise MissingProgramError(program, "run `make install`")
+    return found
+
+
+def docker_registry() -> str:
+    """Return Debian's registry 2.8."""
+    return find("docker-registry")
+
+
+def registry3() -> str:
+    """Return the registry 3.x that `make install` builds where Go is on the machine."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    path = Path(cache) / "registry-maintain" / "test" / "bin" / "registry"
+    if not os.access(path, os.X_OK):
+        raise MissingProgramError("registry 3.x", "install Go, then run `make install`")
+    return str(path)
+
+
+def postgres_bin() -> str:
+    """Return the folder of the newest PostgreSQL server programs."""
+    versions = sorted(
+        (int(p.name) for p in Path(POSTGRES_FOLDERS).glob("*") if p.name.isdigit()), reverse=True
+    )
+    for version in versions:
+        folder = Path(POSTGRES_FOLDERS) / str(version) / "bin"
+        if (folder / "initdb").exists():
+            return str(folder)
+    raise MissingProgramError("postgres", "run `make install`")
