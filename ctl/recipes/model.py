@@ -52,6 +52,7 @@ class StepReport:
     data: Mapping[str, Json] = field(default_factory=dict)
     changed: bool = True
     warnings: tuple[str, ...] = ()
+    not_applicable: str = ""  # why there was nothing for it here: never reported as "ok"
 
 
 class Run(Protocol):
@@ -98,6 +99,7 @@ class Step(BaseModel):
     interruptible: ClassVar[bool] = False  # whether Ctrl-C may stop it in the middle
     irreversible: ClassVar[bool] = False  # whether nothing can take it back
     retries: ClassVar[int] = 3  # how often a TransientError is tried again
+    skippable: ClassVar[tuple[str, ...]] = ()  # names of its problems that `--skip NAME` may pass over
 
     def title(self) -> str:
         """Say in a few words what it does and to what."""
@@ -126,6 +128,13 @@ class Step(BaseModel):
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
         """Say how far an interrupted apply came; reads only. Resume asks it."""
         return "unknown"
+
+    def settle(self, here: Target, before: Before) -> None:
+        """Make sure that nothing of an interrupted apply still runs; raise if that cannot be proved.
+
+        Called instead of `apply` when the scopes around it are to be left after a crash, before any of
+        them is. A step that starts detached jobs ends them here.
+        """
 
     def verify(self, here: Target) -> Iterator[Problem]:
         """Measure the post-condition."""
@@ -175,6 +184,7 @@ class Recipe:
     resources: tuple[str, ...]  # what it locks: "registry/<name>", "database/<name>"
     title: str = ""
     question: str = ""  # asked before the first write; "" where the change needs no confirmation
+    undo_on_failure: bool = False  # take completed Undoable steps back when a later one fails
 
 
 StepResultWord = Literal[
@@ -195,6 +205,7 @@ class StepRecord:
     started_at: str = ""
     ended_at: str = ""
     data: Mapping[str, Json] = field(default_factory=dict)
+    phase: Literal["apply", "leave", "undo"] = "apply"
 
 
 @dataclass(frozen=True)

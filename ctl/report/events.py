@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ctl.report.model import Block
+
 
 @dataclass(frozen=True)
 class Event:
@@ -74,6 +76,15 @@ class Output(Event):
     host: str
     stream: str
     line: str
+
+
+@dataclass(frozen=True)
+class Planned(Event):
+    """What one step is about to do, told before the operator is asked and before the first write."""
+
+    title: str
+    blocks: tuple[Block, ...] = ()
+    changes: bool = True
 
 
 EventSink = Callable[[Event], None]
