@@ -1,0 +1,244 @@
+"""Keep files aside by hard links while a program that deletes files works beside them.
+
+A link costs no space and no copy: the program unlinks its name, ours remains, and putting it back is one
+more link. Everything lies flat in `<root>/.regctl-aside/<run>/`, on the same file system as the storage:
+a blob as `<algorithm>-<hex>`, any other file as `file-<number>`, whose path stands in `index`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ctl.errors import RefusedError, RegctlError
+
+FOLDER = ".regctl-aside"
+BLOBS = "docker/registry/v2/blobs"
+_BLOB = re.compile(r"docker/registry/v2/blobs/(sha256|sha512)/[0-9a-f]{2}/([0-9a-f]{64,128})/data")
+_BLOB_NAME = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})")
+# file systems without hard links, as /proc/self/mountinfo spells them
+_WITHOUT_LINKS = frozenset({"vfat", "msdos", "exfat", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "9p"})
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What `keep` did: links made now, files that were linked already, paths that were gone."""
+
+    made: int
+    already: int
+    gone: tuple[str, ...]
+
+
+def blob_path(digest: str) -> str:
+    """Return a blob's path below the storage root for a digest such as "sha256:ab..."."""
+    algorithm, _, hexadecimal = digest.partition(":")
+    return f"{BLOBS}/{algorithm}/{hexadecimal[:2]}/{hexadecimal}/data"
+
+
+class Aside:
+    """The files that one run keeps aside in a storage root.
+
+    `keep`, `put_back` and `discard` may each be called again after a crash in their middle.
+    """
+
+    def __init__(self, root: str, run: str) -> None:
+        self.root = root
+        self.folder = os.path.join(root, FOLDER, run)
+        self._index = os.path.join(self.folder, "index")
+
+    def problems(self) -> Iterator[str]:
+        """Say why files cannot be kept aside here; only reads."""
+        blobs = os.path.join(self.root, BLOBS)
+        try:
+            device = os.stat(self.root).st_dev
+            folders = [blobs] + [e.path for e in os.scandir(blobs) if e.is_dir(follow_symlinks=False)]
+            folders += [e.path for folder in folders[1:] for e in os.scandir(folder)]
+            elsewhere = [f for f in folders if os.lstat(f).st_dev != device or os.path.islink(f)]
+        except OSError as error:
+            yield f"{error.filename}: {error.strerror}"
+            return
+        if elsewhere:
+            yield f"{elsewhere[0]} lies on another file system than {self.root}, so no hard link can reach it"
+        kind = _file_system(device)
+        if kind in _WITHOUT_LINKS:
+            yield f"the file system of {self.root} ({kind}) has no hard links"
+        if not os.access(self.root, os.W_OK, effective_ids=True):
+            yield f"no permission to write in {self.root}"
+
+    def exists(self) -> bool:
+        """Say whether this run keeps anything aside here."""
+        return os.path.isdir(self.folder)
+
+    def keep(self, paths: Iterable[str]) -> Kept:
+        """Link every path (relative to the root) aside; a path that is gone meanwhile is reported.
+
+        Raises RefusedError where the file system makes no hard link: nothing was deleted yet then.
+        """
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        made, already, gone, path = 0, 0, [], self.root
+        source = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        target = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for path, name in self._name(paths):
+                try:
+                    os.link(path, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+                    made += 1
+                except FileExistsError:
+                    already += 1
+                except FileNotFoundError:
+                    gone.append(path)
+            os.fsync(target)
+        except OSError as error:
+            raise _not_linked(path, error) from error
+        finally:
+            os.close(source)
+            os.close(target)
+        return Kept(made, already, tuple(gone))
+
+    def kept(self) -> Iterator[tuple[str, str]]:
+        """Yield (name in the folder, path below the root) of every file kept aside."""
+        indexed = dict(self._indexed())
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                path = _path_of(entry.name) or indexed.get(entry.name)
+                if path is not None:
+                    yield entry.name, path
+
+    def missing(self) -> list[str]:
+        """Return the paths, sorted, that are kept aside and no longer in their place."""
+        if not self.exists():
+            return []
+        root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return sorted(path for _name, path in self.kept() if not _is_there(path, root))
+        finally:
+            os.close(root)
+
+    def put_back(self, paths: Iterable[str]) -> int:
+        """Link the paths back into their place, with the folders they need; return how many."""
+        names = {path: name for name, path in self.kept()}
+        touched = set()
+        count = 0
+        for path in paths:
+            place = os.path.join(self.root, path)
+            self._make_folder(os.path.dirname(place))
+            try:
+                os.link(os.path.join(self.folder, names[path]), place, follow_symlinks=False)
+                count += 1
+            except FileExistsError:
+                continue
+            touched.add(os.path.dirname(place))
+        for folder in touched:
+            _sync(folder)
+            _sync(os.path.dirname(folder))
+        return count
+
+    def discard(self) -> int:
+        """Delete the links of this run; return how many there were. The files in place stay."""
+        if not self.exists():
+            return 0
+        count = sum(1 for _ in self.kept())
+        try:
+            shutil.rmtree(self.folder)
+            parent = os.path.dirname(self.folder)
+            _sync(parent)
+            if not os.listdir(parent):
+                os.rmdir(parent)
+        except OSError as error:
+            raise RegctlError(
+                f"{self.folder}: the links kept aside could not be removed: {error.strerror}",
+                hint="they hold no space of their own while their blobs live; remove the folder by hand",
+            ) from error
+        return count
+
+    def _make_folder(self, folder: str) -> None:
+        """Create a folder and its parents like the nearest one there: same owner, group and mode."""
+        if os.path.isdir(folder):
+            return
+        parent = os.path.dirname(folder)
+        self._make_folder(parent)
+        like = os.stat(parent)
+        os.mkdir(folder)
+        os.chown(folder, like.st_uid, like.st_gid)
+        os.chmod(folder, like.st_mode & 0o7777)
+
+    def _name(self, paths: Iterable[str]) -> list[tuple[str, str]]:
+        """Return (path, name to keep it under); the names that a path does not tell are on disk first."""
+        indexed = {path: name for name, path in self._indexed()}
+        named, new = [], []
+        for path in paths:
+            name = _name_of(path) or indexed.get(path)
+            if name is None:
+                name = indexed[path] = f"file-{len(indexed)}"
+                new.append(f"{name}\t{path}\n")
+            named.append((path, name))
+        if new:
+            with open(self._index, "a", encoding="utf-8") as index:
+                # a crash may have torn the last line: end it, so that it names nothing but itself
+                index.write("\n" if index.tell() else "")
+                index.writelines(new)
+                index.flush()
+                os.fsync(index.fileno())
+        return named
+
+    def _indexed(self) -> Iterator[tuple[str, str]]:
+        """Yield (name, path) of the files that are not blobs; a torn last line is passed over."""
+        try:
+            with open(self._index, encoding="utf-8") as index:
+                for line in index:
+                    name, tab, path = line.partition("\t")
+                    if tab and path.endswith("\n"):
+                        yield name, path[:-1]
+        except FileNotFoundError:
+            return
+
+
+def _name_of(path: str) -> str | None:
+    found = _BLOB.fullmatch(path)
+    return f"{found[1]}-{found[2]}" if found else None
+
+
+def _path_of(name: str) -> str | None:
+    found = _BLOB_NAME.fullmatch(name)
+    return blob_path(f"{found[1]}:{found[2]}") if found else None
+
+
+def _is_there(path: str, root: int) -> bool:
+    try:
+        os.stat(path, dir_fd=root, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _file_system(device: int) -> str:
+    """Name the type of the file system with this device number, "" if the kernel does not say."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        for line in mounts:
+            fields = line.split()
+            if fields[2] == wanted:
+                return fields[fields.index("-") + 1]
+    return ""
+
+
+def _not_linked(path: str, error: OSError) -> RegctlError:
+    if error.errno in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES):
+        return RefusedError(
+            f"{path}: no hard link can be made beside the storage: {error.strerror}",
+            hint="regctl collects only where it can keep every live file aside; run it as root, on a local"
+            " file system with hard links",
+        )
+    return RegctlError(f"{path}: could not be kept aside: {error.strerror}")
