@@ -7,7 +7,7 @@ import re
 _ALGORITHMS = {"sha256": (1, 64), "sha512": (2, 128)}
 _NAMES = {number: name for name, (number, _) in _ALGORITHMS.items()}
 _PREFIX = {name: bytes((number,)) for name, (number, _) in _ALGORITHMS.items()}
-HEX = {name: re.compile(r"[0-9a-f]{%d}\Z" % length) for name, (_, length) in _ALGORITHMS.items()}
+HEX = {name: re.compile(f"[0-9a-f]{{{length}}}\\Z") for name, (_, length) in _ALGORITHMS.items()}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z|sha512:[0-9a-f]{128}\Z")
 
 

@@ -89,14 +89,15 @@ CREATE TABLE regctl.manifest_references (
     PRIMARY KEY (registry_id, manifest, position)
 );
 
+-- The link tables have no foreign keys: the import is their only writer, and a check for each of a million
+-- rows would double its time. A repository's rows go in the same transaction as the repository.
 CREATE TABLE regctl.manifest_links (
     registry_id   integer NOT NULL,
     repository_id bigint NOT NULL,
     digest        bytea NOT NULL,
     size          integer NOT NULL,                -- of the link file
     mtime_ns      bigint NOT NULL,
-    PRIMARY KEY (registry_id, repository_id, digest),
-    FOREIGN KEY (registry_id, repository_id) REFERENCES regctl.repositories (registry_id, id) ON DELETE CASCADE
+    PRIMARY KEY (registry_id, repository_id, digest)
 );
 
 CREATE TABLE regctl.blob_links (
@@ -105,8 +106,7 @@ CREATE TABLE regctl.blob_links (
     digest        bytea NOT NULL,
     size          integer NOT NULL,
     mtime_ns      bigint NOT NULL,
-    PRIMARY KEY (registry_id, repository_id, digest),
-    FOREIGN KEY (registry_id, repository_id) REFERENCES regctl.repositories (registry_id, id) ON DELETE CASCADE
+    PRIMARY KEY (registry_id, repository_id, digest)
 );
 
 CREATE TABLE regctl.tags (
@@ -116,8 +116,7 @@ CREATE TABLE regctl.tags (
     digest        bytea NOT NULL,
     size          integer NOT NULL,
     mtime_ns      bigint NOT NULL,                 -- when it was last pushed
-    PRIMARY KEY (registry_id, repository_id, name),
-    FOREIGN KEY (registry_id, repository_id) REFERENCES regctl.repositories (registry_id, id) ON DELETE CASCADE
+    PRIMARY KEY (registry_id, repository_id, name)
 );
 
 -- scope says what was read when it was found, so that reading that again replaces exactly its findings:
