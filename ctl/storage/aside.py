@@ -33,7 +33,7 @@ class Kept:
     gone: tuple[str, ...]
 
 
-def blob_path(digest: str) -> str:
+def _blob_path(digest: str) -> str:
     """Return a blob's path below the storage root for a digest such as "sha256:ab..."."""
     algorithm, _, hexadecimal = digest.partition(":")
     return f"{BLOBS}/{algorithm}/{hexadecimal[:2]}/{hexadecimal}/data"
@@ -204,7 +204,7 @@ def _name_of(path: str) -> str | None:
 
 def _path_of(name: str) -> str | None:
     found = _BLOB_NAME.fullmatch(name)
-    return blob_path(f"{found[1]}:{found[2]}") if found else None
+    return _blob_path(f"{found[1]}:{found[2]}") if found else None
 
 
 def _is_there(path: str, root: int) -> bool:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ctl.catalog.digests import blob_path
 from ctl.errors import RefusedError
-from ctl.storage.aside import FOLDER, Aside, blob_path
+from ctl.storage.aside import FOLDER, Aside
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha512:" + "cd" * 64

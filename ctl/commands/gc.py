@@ -1,0 +1,96 @@
+"""Delete blobs and manifests that nothing uses, in a proved window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ctl.context import pass_context
+
+if TYPE_CHECKING:
+    from ctl.context import Context
+    from ctl.recipes.model import Recipe, Scope
+    from ctl.world import World
+
+
+@click.group("gc", invoke_without_command=True)
+@click.option(
+    "--registry", "given", metavar="REGISTRY", help="The registry; needed where the site has several."
+)
+@click.option("--read-only", "mode", flag_value="read-only", help="Refuse pushes meanwhile; pulls go on.")
+@click.option("--stopped", "mode", flag_value="stopped", help="Stop the registry meanwhile.")
+@click.option("--delete-untagged", is_flag=True, help="Also delete manifests that no tag needs.")
+@click.pass_context
+def command(click_context: click.Context, given: str | None, mode: str | None, delete_untagged: bool) -> None:
+    """Delete blobs that no manifest uses.
+
+    The plan is regctl's own; the deleting is done by the registry's own collector, inside a window in
+    which no node accepts a push (--read-only) or none runs (--stopped). Before anything opens again every
+    file that the plan keeps is proved to be in its place.
+
+    With --dry-run nothing changes: the plan is shown, and no window need be named.
+    """
+    if click_context.invoked_subcommand is None:
+        click_context.invoke(_collect, given=given, mode=mode, delete_untagged=delete_untagged)
+
+
+@pass_context
+def _collect(context: Context, given: str | None, mode: str | None, delete_untagged: bool) -> None:
+    from ctl.errors import UsageError
+    from ctl.steps.garbage_outcome import garbage_report
+
+    if mode is None and not context.options.dry_run:
+        raise UsageError(
+            "say how pushes are kept out while garbage is collected",
+            hint="`regctl gc --read-only` (pulls go on) or `regctl gc --stopped`; `regctl gc --dry-run` looks first",
+        )
+    registry = context.registry_name(given)
+    recipe = collection_recipe(
+        context.world,
+        registry,
+        mode=mode or "read-only",
+        delete_untagged=delete_untagged,
+        refresh=not context.options.dry_run,  # a dry run overlays what changed instead of importing it
+    )
+    context.show(garbage_report(context.run(recipe), registry))
+
+
+def collection_recipe(
+    world: World, registry: str, *, mode: str, delete_untagged: bool, refresh: bool = True
+) -> Recipe:
+    """Write the recipe of a collection: plan and keep aside, close, compare, collect, put back, open.
+
+    With `refresh` the catalog database, where there is one, is brought up to date before and after.
+    """
+    from ctl.catalog.garbage import catalog_is_ready
+    from ctl.steps.import_tree import ImportTree
+    from ctl.steps.read_only import ReadOnly
+    from ctl.steps.stopped import Stopped
+
+    from ctl.recipes.model import Do, Recipe, Within
+    from ctl.steps.collect_garbage import CollectGarbage
+    from ctl.steps.collection import collecting_node
+    from ctl.steps.compare_collector import CompareCollector
+    from ctl.steps.keep_aside import KeepAside
+    from ctl.steps.put_back import PutBack
+
+    node = collecting_node(world, registry).host
+    kind: type[ReadOnly | Stopped] = ReadOnly if mode == "read-only" else Stopped
+    closed: tuple[Scope, ...] = tuple(
+        kind(registry=registry, node=n.host) for n in world.registry(registry).nodes
+    )
+    arguments = {"registry": registry, "node": node, "delete_untagged": delete_untagged}
+    collect = (Do(CompareCollector(**arguments)), Do(CollectGarbage(**arguments)))
+    keeping = Within((PutBack(registry=registry, delete_untagged=delete_untagged),), collect)
+    window = Within(
+        (KeepAside(registry=registry, delete_untagged=delete_untagged),), (Within(closed, (keeping,)),)
+    )
+    imports = (Do(ImportTree(registry=registry)),) if refresh and catalog_is_ready(world, registry) else ()
+    return Recipe(
+        "gc",
+        (*imports, window, *imports),
+        resources=(f"registry/{registry}",),
+        title=f"collect the garbage of {registry}",
+        question=f"Collect the garbage of {registry}? Pushes are refused meanwhile.",
+    )

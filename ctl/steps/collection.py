@@ -1,0 +1,73 @@
+"""What the steps of a garbage collection share: which node collects, and the command that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ctl.errors import RegctlError
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+    from ctl.config.models import Node
+    from ctl.engines.base import Engine
+    from ctl.hosts.base import Command, Host
+    from ctl.world import World
+
+
+@dataclass(frozen=True)
+class Collector:
+    """The registry's own binary as a garbage collector: where it runs and how it is called."""
+
+    host: Host
+    node: Node
+    engine: Engine
+    version: Version
+
+    def command(self, *, dry_run: bool, delete_untagged: bool) -> Command:
+        """The call, as the node's user, on the configuration that its service loads."""
+        command = self.engine.collect_command(
+            self.node.binary,
+            self.node.config_file,
+            self.version,
+            dry_run=dry_run,
+            delete_untagged=delete_untagged,
+        )
+        return replace(command, user=self.node.user)
+
+
+def collecting_node(world: World, registry: str) -> Node:
+    """Return the node whose binary collects: the one on the storage's host, else the first."""
+    description = world.registry(registry)
+    nodes = description.nodes
+    return next((n for n in nodes if n.host == description.storage.host), nodes[0])
+
+
+def collector_of(world: World, registry: str) -> Collector:
+    """Open the registry's collector and ask for its version; RegctlError if it is not the engine's binary."""
+    node = collecting_node(world, registry)
+    host, engine = world.host(node.host), world.engine(registry)
+    result = host.run(engine.version_command(node.binary))
+    version = engine.parse_version(result.stdout.decode(errors="replace"))
+    return Collector(host, node, engine, version)
+
+
+def node_config(world: World, registry: str, node: Node) -> Mapping[str, Any]:
+    """Read the configuration that a node's service loads, as data; RegctlError if it is no mapping."""
+    import yaml
+
+    host = world.host(node.host)
+    try:
+        document = yaml.safe_load(host.read(node.config_file))
+    except FileNotFoundError as error:
+        raise RegctlError(
+            f"{registry}/{node.host}: {node.config_file} is not there",
+            hint="name the file that the service loads as config_file in the site",
+        ) from error
+    except yaml.YAMLError as error:
+        raise RegctlError(f"{registry}/{node.host}: {node.config_file}: {error}") from error
+    if not isinstance(document, dict):
+        raise RegctlError(f"{registry}/{node.host}: {node.config_file} holds no settings")
+    return document

@@ -1,0 +1,86 @@
+"""The report of a collection: what would go (a dry run), or what went and how long pushes were refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ctl.recipes.model import RunReport, StepRecord
+from ctl.report.model import Block, Json, Report, Text
+from ctl.report.units import duration_text, size_text
+
+WINDOW = ("ReadOnly", "Stopped")
+
+
+def garbage_report(run: RunReport, registry: str) -> Report:
+    """Make the report of `regctl gc` from its run."""
+    if run.state == "dry-run" or not run.steps:
+        return _dry_run_report(run, registry)
+    went = run.data("CollectGarbage")
+    planned = run.data("KeepAside")
+    back: Mapping[str, Any] = run.data("PutBack")
+    data: dict[str, Json] = {
+        "registry": registry,
+        "run": run.id,
+        "dry_run": False,
+        "blobs": went.get("blobs", 0),
+        "bytes": went.get("bytes", 0),
+        "manifests": went.get("manifests", 0),
+        "repositories": planned.get("repositories", 0),
+        "window_seconds": round(window_of(run.steps), 3),
+        "plan_seconds": planned.get("plan_seconds", 0.0),
+        "cross_checked": bool(run.data("CompareCollector")),
+        "left_by_collector": run.data("CompareCollector").get("left_by_collector", 0),
+        "put_back": back.get("put_back", 0),
+        "put_back_paths": back.get("put_back_paths", []),
+        "per_repository": planned.get("per_repository", []),
+    }
+    return Report("gc", run.outcome, data, _blocks(run, data), hints=_hints(run, data))
+
+
+def window_of(steps: tuple[StepRecord, ...]) -> float:
+    """Return for how many seconds the first node was closed until the last one was open again."""
+    closing = [s for s in steps if s.step in WINDOW]
+    times = [datetime.fromisoformat(t) for s in closing for t in (s.started_at, s.ended_at) if t]
+    return (max(times) - min(times)).total_seconds() if times else 0.0
+
+
+def _dry_run_report(run: RunReport, registry: str) -> Report:
+    data: dict[str, Json] = {"registry": registry, "dry_run": run.state == "dry-run"}
+    blocks: list[Block] = []
+    for preview in run.previews:
+        data.update(preview.data)
+        blocks.extend(preview.blocks)
+    return Report("gc", run.outcome, data, tuple(blocks), hints=_problem_hints(run))
+
+
+def _blocks(run: RunReport, data: Mapping[str, Any]) -> tuple[Block, ...]:
+    if run.state != "done":
+        return (Text(f"Run {run.id} ended {run.state}; `regctl run show {run.id}` has every step."),)
+    lines = [
+        f"{data['blobs']:,} blobs went: {size_text(data['bytes'])} ({data['bytes']:,} bytes).",
+        f"Pushes were refused for {duration_text(data['window_seconds'])}.",
+    ]
+    if data["manifests"]:
+        lines.insert(1, f"{data['manifests']:,} untagged manifests went.")
+    if data["put_back"]:
+        lines.append(f"{data['put_back']:,} live files that the collector took were put back:")
+        lines += [f"  {path}" for path in data["put_back_paths"][:20]]
+    if data["left_by_collector"]:
+        lines.append(f"{data['left_by_collector']:,} blobs that nothing uses were left by the collector.")
+    return (Text("\n".join(lines)),)
+
+
+def _hints(run: RunReport, data: Mapping[str, Any]) -> tuple[str, ...]:
+    if run.state != "done":
+        return _problem_hints(run)
+    seconds = duration_text(data["window_seconds"])
+    return (
+        f"this collection kept pushes out for {seconds}; a registry that collects online"
+        " (one with a metadata database) would have kept taking them",
+    )
+
+
+def _problem_hints(run: RunReport) -> tuple[str, ...]:
+    return tuple(p.hint for p in run.problems if p.hint)

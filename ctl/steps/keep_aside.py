@@ -1,0 +1,166 @@
+"""Scope around a whole collection: every file that the plan keeps has a second name while it lasts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ctl.catalog.digests import blob_path
+from ctl.catalog.garbage import kept_link_paths, read_plan, stored_blobs
+from ctl.engines.cache import cache_kind
+from ctl.errors import RegctlError
+from ctl.plans.collection_time import collector_seconds, window_seconds
+from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Scope, StepReport, Target
+from ctl.steps.collection import collector_of, node_config
+from ctl.steps.garbage_report import preview_blocks, preview_data
+from ctl.steps.plan_file import PlannedCollection, plan_path, save_plan
+from ctl.storage.aside import Aside, Kept
+
+if TYPE_CHECKING:
+    from ctl.world import World
+
+DRAIN_SECONDS = 1.0  # what a restart usually waits for uploads; the real wait ends with the last one
+
+
+class KeepAside(Scope):
+    """Plan the collection and hard-link all that the plan keeps; at the end remove the links again.
+
+    Entered before the window opens, so that the window itself only has to link what came since.
+    """
+
+    registry: str
+    delete_untagged: bool = False
+
+    def title(self) -> str:
+        return f"plan the collection of {self.registry} and keep what is live aside"
+
+    def check(self, here: Target) -> Iterator[Problem]:
+        yield from storage_problems(here.world, self.registry)
+        for node in here.world.registry(self.registry).nodes:
+            yield from _config_problems(here.world, self.registry, node.host)
+        yield from _version_problems(here.world, self.registry)
+        for reason in aside_of(here, self.registry).problems():
+            yield Problem(reason, hint="a collection is refused where live files cannot be kept aside")
+
+    def preview(self, here: Target) -> Preview:
+        plan = plan_now(here.world, self.registry, self.delete_untagged)
+        window = estimate_window(here.world, self.registry, plan)
+        return Preview(
+            self.title(),
+            changes=bool(plan.garbage.blobs or plan.garbage.manifests),
+            blocks=preview_blocks(plan, window),
+            data=preview_data(plan, window),
+        )
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        plan = plan_now(here.world, self.registry, self.delete_untagged)
+        here.run.guard()
+        save_plan(plan_path(here.world.state_dir, here.run.id), plan)
+        kept = keep_live(here, self.registry, plan)
+        return StepReport(
+            {"plan_seconds": round(plan.seconds, 3), "prepared_files": kept.made + kept.already},
+            changed=False,
+        )
+
+    def probe(self, here: Target, before: Before) -> ProbeAnswer:
+        return "partial"
+
+    def leave(self, here: Target, before: Before) -> StepReport:
+        aside = aside_of(here, self.registry)
+        missing = aside.missing() if here.run.notes("CollectGarbage") else []
+        if missing:
+            raise RegctlError(
+                f"{missing[0]}: a live file is not in its place, so the links aside stay",
+                hint=f"`regctl run resume {here.run.id}` puts it back from {aside.folder}",
+            )
+        return StepReport({"links_removed": aside.discard()}, changed=False)
+
+
+def aside_of(here: Target, registry: str) -> Aside:
+    """The files that this run keeps aside in the storage of a registry."""
+    return Aside(here.world.storage(registry).root, here.run.id or "preview")
+
+
+def plan_now(world: World, registry: str, delete_untagged: bool) -> PlannedCollection:
+    """Read what the registry holds at this moment and plan from it."""
+    return read_plan(world, registry, delete_untagged=delete_untagged)
+
+
+def keep_live(here: Target, registry: str, plan: PlannedCollection) -> Kept:
+    """Link aside what the plan keeps: every other blob, and the kept links where manifests go."""
+    storage = here.world.storage(registry)
+    paths = [blob_path(d) for d in stored_blobs(storage) if d not in plan.garbage.blobs]
+    if plan.delete_untagged:
+        paths += kept_link_paths(storage, plan.garbage.manifests)
+    return aside_of(here, registry).keep(paths)
+
+
+def estimate_window(world: World, registry: str, plan: PlannedCollection) -> float:
+    """Estimate for how many seconds pushes are refused, from the storage's latency measured now."""
+    from ctl.catalog.garbage import measure_latency
+
+    collector = collector_of(world, registry)
+    one_pass = collector_seconds(
+        plan.workload,
+        latency=measure_latency(world.storage(registry)),
+        major=collector.version.major,
+        delete_untagged=plan.delete_untagged,
+    )
+    return window_seconds(
+        one_pass,
+        nodes=len(world.registry(registry).nodes),
+        drain_seconds=DRAIN_SECONDS,
+        kept_files=plan.garbage.kept_blobs,
+        deleted_blobs=len(plan.garbage.blobs),
+    )
+
+
+def storage_problems(world: World, registry: str) -> Iterator[Problem]:
+    """A storage that is not there, and one whose truth lies in a metadata database."""
+    storage = world.storage(registry)
+    tree = "docker/registry/v2"
+    try:
+        folders, _files = storage.list_directory(tree)
+    except OSError as error:
+        yield Problem(
+            f"{os.path.join(storage.root, tree)}: {error.strerror}",
+            hint="is the disk mounted, and is storage.filesystem.rootdirectory the registry's own?",
+        )
+        return
+    if not {"blobs", "repositories"} <= set(folders):
+        yield Problem(f"{storage.root} holds no registry tree (blobs and repositories below {tree})")
+    try:
+        _folders, files = storage.list_directory("docker/registry/lockfiles")
+    except OSError:
+        return
+    if "database-in-use" in files:
+        yield Problem(
+            "the storage says that a metadata database is in use: offline collection would delete live data",
+            hint="use the registry's online collection",
+        )
+
+
+def _config_problems(world: World, registry: str, host: str) -> Iterator[Problem]:
+    node = world.node(registry, host)
+    config = node_config(world, registry, node)
+    settings = world.engine(registry).storage_settings(config)
+    root = str(dict(settings.get("filesystem") or {}).get("rootdirectory", "/var/lib/registry"))
+    ours = world.storage(registry).root
+    if "filesystem" not in settings or os.path.realpath(root) != os.path.realpath(ours):
+        yield Problem(
+            f"{registry}/{host}: {node.config_file} stores in {root}, the site says {ours}",
+            hint="the collector works on what that file says; make the two agree",
+        )
+    if cache_kind(config) == "redis":
+        yield Problem(
+            f"{registry}/{host}: a Redis cache would go on saying that deleted blobs exist, so the next"
+            " push of one is lost",
+            hint="collecting with a Redis cache is not supported yet; see docs/reference/gc.md",
+        )
+
+
+def _version_problems(world: World, registry: str) -> Iterator[Problem]:
+    collector = collector_of(world, registry)
+    if not collector.engine.features(collector.version).get("offline-collection", False):
+        yield Problem(f"{collector.engine.name} {collector.version} has no offline garbage collection")
