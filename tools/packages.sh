@@ -69,6 +69,7 @@ put_back() {
             cp "$CLUSTER_DEFAULT" "$1.regctl-new"
             chmod 0644 "$1.regctl-new"
             mv -T "$1.regctl-new" "$1"
+            rm -f "$1.ucf-dist" # ucf's note that ours was kept
         else
             rm -f "$1"
         fi
@@ -84,11 +85,14 @@ disable_new() {
     while read -r link; do
         name="$(basename "$link")"
         case "$link" in
-        *.wants/*) deb-systemd-helper disable "$name" >/dev/null 2>&1 || true ;;
+        *.wants/*) # the helper only works for a package's script, which this takes the place of
+            DPKG_MAINTSCRIPT_PACKAGE=regctl DPKG_MAINTSCRIPT_NAME=postinst \
+                deb-systemd-helper disable "$name" >/dev/null 2>&1 || true
+            say "  left disabled: $name"
+            ;;
         *) update-rc.d "${name#S[0-9][0-9]}" disable >/dev/null 2>&1 || true ;;
         esac
         rm -f "$link"
-        say "  not enabled: $name"
     done < <(enabling_links | sort | comm -13 "$LINKS_BEFORE" -)
     rm -f "$LINKS_BEFORE"
 }

@@ -81,7 +81,7 @@ def test_nothing_is_left_behind_where_nothing_was(root: Path) -> None:
     assert (root / CLUSTER).read_text() == "the default\n"
     assert links(root) == {"old.timer"}
     assert not list(root.rglob("*.regctl-*"))
-    assert "not enabled: new.service" in output
+    assert "left disabled: new.service" in output
 
 
 def test_what_was_there_comes_back_as_it_was(root: Path) -> None:
