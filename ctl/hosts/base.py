@@ -55,6 +55,7 @@ class ProcessInfo:
     boot_id: str
     user: str
     argv: tuple[str, ...]
+    executable: str = field(default="", compare=False)  # the file it runs; "" where we may not know
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,15 @@ class Host(Protocol):
     name: str
 
     def run(self, command: Command, on_line: LineSink | None = None) -> Result:
-        """Run to the end. A non-zero exit is a Result, not an error; a program that is missing is an error."""
+        """Run to the end. A non-zero exit is a Result; a program that is missing is an error."""
         ...
 
-    def start(self, command: Command, job_id: str) -> Job:
-        """Start detached, in its own session, output in files. The same id is never started twice."""
+    def start(self, command: Command, job_id: str, log: str | None = None) -> Job:
+        """Start detached, in its own session, output in files. The same id is never started twice.
+
+        Asked again for the same command under the same id, it returns the job that is already there.
+        With `log`, both streams are appended to that file instead, and `job_output` has nothing.
+        """
         ...
 
     def job(self, job_id: str) -> JobStatus:
@@ -124,7 +129,7 @@ class Host(Protocol):
     def write(
         self, path: str, data: bytes, *, mode: int, owner: str | None = None, group: str | None = None
     ) -> None:
-        """Replace a file atomically: temp beside it, fsync, owner and mode, rename, fsync of the directory."""
+        """Replace a file atomically and for good; owner and group stay as they were unless given."""
         ...
 
     def remove(self, path: str) -> None:
