@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 from packaging.version import Version
@@ -19,6 +20,18 @@ class ConfigMistake:
     message: str
     hint: str = ""
     severity: str = "error"  # "error": the registry would not do what the file says; "warning": a known trap
+    fatal: bool = False  # the registry would not start with it
+
+
+@dataclass(frozen=True)
+class ParsedConfig:
+    """A registry's configuration file as the registry reads it."""
+
+    data: dict[str, Any]
+    mistakes: tuple[
+        ConfigMistake, ...
+    ] = ()  # only what is wrong with the text; `check_config` judges the rest
+    readable: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,34 @@ class Engine(Protocol):
 
     def with_read_only(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the configuration with only the read-only keys changed."""
+        ...
+
+    def parse_config(self, data: bytes) -> ParsedConfig:
+        """Read a configuration file's bytes; mistakes instead of errors."""
+        ...
+
+    def read_only_text(self, data: bytes) -> bytes:
+        """Return a file's bytes with only the read-only keys changed; RefusedError if not provable."""
+        ...
+
+    def overriding_environment(self, environment: Mapping[str, str]) -> Mapping[str, str]:
+        """Return {variable: dotted path} of the variables that override keys of the configuration file."""
+        ...
+
+    def drain_timeout(self, config: Mapping[str, Any]) -> timedelta | None:
+        """Say how long the registry waits for requests when it is told to stop; None if it does not."""
+        ...
+
+    def listening_port(self, config: Mapping[str, Any]) -> int | None:
+        """Return the TCP port that the registry binds; None if the file does not fix one."""
+        ...
+
+    def cache_kind(self, config: Mapping[str, Any]) -> str:
+        """Say where blob descriptors are cached: "redis", "inmemory" or "" (nowhere)."""
+        ...
+
+    def writes_on_pull(self, config: Mapping[str, Any]) -> bool:
+        """Say whether reading requests write too (a pull-through cache): read-only then protects nothing."""
         ...
 
     def storage_settings(self, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,231 @@
+"""Judge a distribution configuration: types by the schema, then the traps that no type shows. Pure.
+
+`fatal` stands where the binary refuses to start or panics; everything else it accepts without a word and
+then does something else than the file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from packaging.version import Version
+
+from ctl.engines import distribution_schema as schema
+from ctl.engines import distribution_storage
+from ctl.engines.base import ConfigMistake
+from ctl.engines.distribution_parsers import parse_duration
+from ctl.engines.distribution_schema import Kind
+from ctl.engines.distribution_values import meant, section_of
+
+_Config = Mapping[str, Any]
+_IGNORED = "the registry ignores it without a word"
+
+
+def check(config: _Config, version: Version) -> Iterator[ConfigMistake]:
+    """Yield every mistake, in the order of the file's sections."""
+    top = schema.TOP_3 if version.major >= 3 else schema.TOP_2
+    yield from _version(config)
+    for name, value in config.items():
+        if name not in top:
+            yield _unknown_section(name, top, version)
+        elif name not in ("version", "storage", "auth"):
+            yield from _typed(name, value, top[name])
+    yield from distribution_storage.check(config.get("storage"), version)
+    yield from _auth(config, version)
+    yield from _http(config)
+    yield from _redis(config, version)
+    yield from _notifications(config, version)
+
+
+def _version(config: _Config) -> Iterator[ConfigMistake]:
+    if "version" not in config:
+        yield ConfigMistake("version", "missing", "add: version: 0.1", fatal=True)
+    elif str(config["version"]) != "0.1":
+        message = f"{config['version']!r} is not known; there is only 0.1"
+        yield ConfigMistake("version", message, "write: version: 0.1", fatal=True)
+
+
+def _unknown_section(name: str, top: Mapping[str, Kind], version: Version) -> ConfigMistake:
+    known_elsewhere = {
+        **schema.STRANGERS,
+        **(schema.REMOVED_3 if version.major >= 3 else schema.ONLY_3),
+    }
+    hint = known_elsewhere.get(name) or meant(name, top)
+    return ConfigMistake(name, f"unknown section; {_IGNORED}", hint)
+
+
+def _typed(path: str, value: Any, kind: Kind) -> Iterator[ConfigMistake]:
+    if value is None or kind.name == "any":
+        return
+    if kind.name == "section":
+        yield from _section(path, value, kind.keys)
+    elif kind.name == "list":
+        yield from _list(path, value, kind.keys)
+    elif kind.name == "headers":
+        yield from _headers(path, value)
+    else:
+        message, fatal = _scalar(value, kind)
+        if message:
+            hint = meant(str(value), kind.choices) if kind.name == "choice" else _HINTS.get(kind.name, "")
+            yield ConfigMistake(path, message, hint, fatal=fatal)
+
+
+_HINTS = {
+    "bool": "write true or false, without quotes",
+    "int": "write a whole number, without quotes",
+    "duration": "write it with Go's units, such as 168h, 5m30s or 500ms; there are no days",
+    "texts": "write a list, one `- value` a line",
+}
+
+
+def _scalar(value: Any, kind: Kind) -> tuple[str, bool]:
+    """Return (what is wrong, whether the registry would not start); ("", False) if nothing is."""
+    name = kind.name
+    plain = isinstance(value, str | int | float | bool)
+    if name == "bool" and not isinstance(value, bool):
+        return f"{value!r} is not true or false", True
+    if name == "int" and (isinstance(value, bool) or not isinstance(value, int)):
+        return f"{value!r} is not a whole number", True
+    if name == "text" and not plain:
+        return "a text was expected", True
+    if name == "texts" and not (
+        isinstance(value, list) and all(isinstance(v, str | int | float) for v in value)
+    ):
+        # yaml.v2 takes a single word for a list of one
+        return ("", False) if isinstance(value, str) else ("a list of texts was expected", True)
+    if name == "map" and not isinstance(value, Mapping):
+        return "a map was expected", True
+    if name == "duration":
+        return _duration(value)
+    if name == "choice":
+        word = str(value).lower() if kind.lower else str(value)
+        if word not in kind.choices:
+            return f"{value!r} is none of {', '.join(kind.choices)}", True
+    return "", False
+
+
+def _duration(value: Any) -> tuple[str, bool]:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return "a duration was expected", True
+    if isinstance(value, str):
+        return ("", False) if parse_duration(value) is not None else (f"{value!r} is not a duration", True)
+    return (f"{value} without a unit means {value} nanoseconds", False) if value else ("", False)
+
+
+def _section(path: str, value: Any, keys: Mapping[str, Kind]) -> Iterator[ConfigMistake]:
+    if not isinstance(value, Mapping):
+        yield ConfigMistake(path, "a section (a map) was expected", fatal=True)
+        return
+    for name, inner in value.items():
+        if name in keys:
+            yield from _typed(f"{path}.{name}", inner, keys[name])
+        else:
+            yield ConfigMistake(f"{path}.{name}", f"unknown key; {_IGNORED}", meant(name, keys))
+
+
+def _list(path: str, value: Any, keys: Mapping[str, Kind]) -> Iterator[ConfigMistake]:
+    if not isinstance(value, list):
+        yield ConfigMistake(path, "a list was expected", fatal=True)
+        return
+    for number, entry in enumerate(value):
+        yield from _section(f"{path}[{number}]", entry, keys)
+
+
+def _headers(path: str, value: Any) -> Iterator[ConfigMistake]:
+    if not isinstance(value, Mapping):
+        yield ConfigMistake(path, "a map of header names was expected", fatal=True)
+        return
+    for name, inner in value.items():
+        message, fatal = _scalar(inner, schema.TEXTS)
+        if message:
+            yield ConfigMistake(f"{path}.{name}", message, "write it as [value]", fatal=fatal)
+
+
+def _auth(config: _Config, version: Version) -> Iterator[ConfigMistake]:
+    auth = config.get("auth")
+    if auth is None:
+        return
+    known = schema.AUTH_3 if version.major >= 3 else schema.AUTH_2
+    if isinstance(auth, str):
+        auth = {auth: {}}
+    if not isinstance(auth, Mapping):
+        yield ConfigMistake("auth", "a section (a map) was expected", fatal=True)
+        return
+    if len(auth) > 1:
+        message = f"exactly one kind is possible, there are {len(auth)}: {', '.join(auth)}"
+        yield ConfigMistake("auth", message, "keep one of them", fatal=True)
+    for name, options in auth.items():
+        if name not in known:
+            yield ConfigMistake(f"auth.{name}", "unknown kind", meant(name, known), fatal=True)
+            continue
+        given = options if isinstance(options, Mapping) else {}
+        for key in given:
+            if key not in known[name]:
+                message = f"unknown key; {_IGNORED}"
+                yield ConfigMistake(f"auth.{name}.{key}", message, meant(key, known[name]))
+        for key in schema.AUTH_REQUIRED.get(name, ()):
+            if not given.get(key):
+                yield ConfigMistake(f"auth.{name}.{key}", "missing", "the kind needs it", fatal=True)
+        if name == "silly":
+            yield ConfigMistake("auth.silly", "lets everybody in; it is a toy", severity="warning")
+
+
+def _http(config: _Config) -> Iterator[ConfigMistake]:
+    http = section_of(config, "http")
+    if not http.get("addr"):
+        message = "missing: the registry picks a free port, on every interface"
+        yield ConfigMistake("http.addr", message, "write addr: 127.0.0.1:5000, or whatever is meant")
+    if not http.get("draintimeout"):
+        yield ConfigMistake(
+            "http.draintimeout",
+            "missing: a stop breaks uploads in flight, and may leave an empty manifest behind",
+            "write draintimeout: 30s",
+            severity="warning",
+        )
+    if not http.get("secret") and not section_of(config, "proxy").get("remoteurl"):
+        yield ConfigMistake(
+            "http.secret",
+            "missing: every process takes its own, so uploads break on a restart and behind a balancer",
+            "write a long random secret, the same on every node",
+            severity="warning",
+        )
+    debug = section_of(config, "http", "debug").get("addr")
+    if isinstance(debug, str) and debug and not debug.startswith(("127.", "localhost:", "[::1]")):
+        yield ConfigMistake(
+            "http.debug.addr",
+            "not on the loopback: /debug shows profiles, and the redis password in clear",
+            "write addr: 127.0.0.1:5001",
+            severity="warning",
+        )
+
+
+def _redis(config: _Config, version: Version) -> Iterator[ConfigMistake]:
+    redis = section_of(config, "redis")
+    cache = section_of(config, "storage", "cache")
+    cached = cache.get("blobdescriptor", cache.get("layerinfo")) == "redis"
+    ours, other = ("addrs", "addr") if version.major >= 3 else ("addr", "addrs")
+    if other in redis:
+        want = "a list, redis.addrs" if version.major >= 3 else "one address, redis.addr"
+        yield ConfigMistake(f"redis.{other}", f"this version wants {want}", f"rename it to {ours}")
+    if cached and not redis.get(ours):
+        message = f"missing: the cache is in redis, and without redis.{ours} the registry panics at start"
+        yield ConfigMistake(f"redis.{ours}", message, "name the redis server", fatal=True)
+    if redis.get(ours):
+        missing = [n for n in ("dialtimeout", "readtimeout", "writetimeout") if not redis.get(n)]
+        if missing and version.major < 3:
+            message = f"no {', '.join(missing)}: a redis that hangs makes every request hang"
+            yield ConfigMistake("redis", message, "write small ones, such as 500ms", severity="warning")
+
+
+def _notifications(config: _Config, version: Version) -> Iterator[ConfigMistake]:
+    endpoints = section_of(config, "notifications").get("endpoints")
+    for number, endpoint in enumerate(endpoints if isinstance(endpoints, list) else ()):
+        ignore = section_of(endpoint if isinstance(endpoint, Mapping) else {}, "ignore")
+        if version.major < 3 and ignore.get("actions") and not ignore.get("mediatypes"):
+            yield ConfigMistake(
+                f"notifications.endpoints[{number}].ignore.actions",
+                "2.8 ignores no action unless a media type is ignored too",
+                "add mediatypes: [application/x-none]",
+                severity="warning",
+            )
