@@ -14,6 +14,9 @@ from ctl.config.models import INLINE_SECRET
 from ctl.config.secrets import inline_secrets
 
 Wrong = tuple[Path, str]
+_OTHER_DRIVERS = frozenset(
+    {"filesystem", "inmemory", "azure", "gcs", "s3", "s3aws", "s3goamazon", "swift", "oss"}
+)
 _SSH_ONLY = ("address", "port", "user", "become", "identity_file", "known_hosts_file")
 _EXTERNAL_ONLY = ("host", "port", "dbname", "user", "password", "sslmode")
 
@@ -47,8 +50,18 @@ def _registry(
             yield here, f"is the host of nodes[{seen[host]}] too: a registry has one node on a host"
         elif isinstance(host, str):
             seen[host] = index
+    yield from _storage_twice((*path, "config", "storage"), storage, _mapping(registry.get("config")))
     for below in inline_secrets(_mapping(registry.get("config"))):
         yield (*path, "config", *below), INLINE_SECRET
+
+
+def _storage_twice(path: Path, storage: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Wrong]:
+    """Where the images are is said once, under storage; config may add other settings of that driver."""
+    for driver, settings in _mapping(config.get("storage")).items():
+        if driver in storage and "rootdirectory" in _mapping(settings):
+            yield (*path, driver, "rootdirectory"), f"stands under storage: {driver}: already; say it once"
+        if driver in _OTHER_DRIVERS - storage.keys():
+            yield (*path, driver), "is a storage driver: it belongs under storage, beside config"
 
 
 def _host(path: Path, host: Mapping[str, Any]) -> Iterator[Wrong]:
