@@ -19,7 +19,7 @@ def folders(kind: str, extra: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def read_resource(kind: str, name: str, extra: Sequence[str] = ()) -> str:
-    """Return the text of a file such as ("templates", "distribution/config-2.yml.j2")."""
+    """Return the text of a file such as ("templates", "distribution/2.yml.j2")."""
     if name.startswith("/") or ".." in name.split("/"):
         raise RegctlError(f"{name} is not a name below {kind}/")
     for folder in folders(kind, extra):

@@ -54,9 +54,8 @@ def render(source: str, values: Mapping[str, Any], name: str = "template") -> st
 
 
 def defaults_for(template: str, extra: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the settings that a template starts from: defaults-2.yml beside config-2.yml.j2."""
-    folder, _, file = template.rpartition("/")
-    name = f"{folder}/{file.replace('config-', 'defaults-', 1).removesuffix('.j2')}"
+    """Return the settings that a template starts from: 2.defaults.yml beside 2.yml.j2."""
+    name = template.removesuffix(".j2").removesuffix(".yml") + ".defaults.yml"
     document = read_document(read_resource("templates", name, extra).encode(), name)
     found = document.root.plain() if document.root is not None and not document.mistakes else None
     if not isinstance(found, dict):
