@@ -1,0 +1,29 @@
+"""Start regctl: questions for help or the version are answered at once, everything else goes to `ctl.cli`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line of this process and return its exit code."""
+    from ctl import usage
+
+    answer = usage.quick(sys.argv[1:])
+    if answer is None:
+        from ctl.cli import run
+
+        return run(sys.argv[1:])
+    try:
+        sys.stdout.write(answer)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        import os
+
+        # `regctl --help | head -1`: the reader has what it wants, and Python must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

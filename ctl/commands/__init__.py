@@ -1,0 +1,1 @@
+"""One file per command: flags in, a recipe or a report out."""

@@ -1,0 +1,221 @@
+"""The real World: each door of the site, opened when something first reaches for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ctl.errors import CommandFailedError, ConfigError, UsageError
+from ctl.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from packaging.version import Version
+
+    from ctl.catalog.store import CatalogStore
+    from ctl.config.models import Node, Registry, Site
+    from ctl.database.base import Database, ProgramResult
+    from ctl.engines.base import Engine
+    from ctl.hosts.base import Command, Host
+    from ctl.hosts.services import Service
+    from ctl.http import RegistryClient
+    from ctl.plugins import Plugins
+    from ctl.storage.base import Storage
+
+Made = TypeVar("Made")
+SECRET_PROGRAM_TIMEOUT = timedelta(seconds=30)
+
+
+class Doors:
+    """The site and its doors. Everything is opened once, on first use, and closed together."""
+
+    def __init__(self, site: Site, state_dir: str, plugins: Plugins, stack: ExitStack) -> None:
+        self.site = site
+        self.state_dir = state_dir
+        self._plugins = plugins
+        self._stack = stack
+        self._opened: dict[tuple[str, ...], Any] = {}
+        self.secrets: set[str] = set()  # every secret text that was fetched, to be blotted out of messages
+
+    def registry(self, name: str) -> Registry:
+        """Return a registry's description; UsageError names the ones there are."""
+        found: Registry = _pick("registry", name, self.site.registries)
+        return found
+
+    def node(self, registry: str, host: str) -> Node:
+        """Return the description of a registry's node on a host."""
+        nodes = {node.host: node for node in self.registry(registry).nodes}
+        found: Node = _pick(f"node of {registry} on the host", host, nodes)
+        return found
+
+    def host(self, name: str) -> Host:
+        """Open a host."""
+        described = _pick("host", name, self.site.hosts)
+        if described.connection != "local":
+            raise ConfigError(
+                f"the host {name} is reached over SSH, which this version of regctl cannot do",
+                hint="run regctl on that host, with `connection: local`",
+            )
+        return self._once(("host", name), lambda: self._local_host(name))
+
+    def engine(self, registry: str) -> Engine:
+        """Return the engine of a registry."""
+        kind = self.registry(registry).engine
+        engine: Engine = self._once(("engine", kind), lambda: self._plugins.find("engine", kind)())
+        return engine
+
+    def service(self, registry: str, host: str) -> Service:
+        """Return the service that runs a node."""
+        from ctl.hosts.services import open_service
+
+        node = self.node(registry, host)
+        door = self.host(host)
+        return self._once(
+            ("service", registry, host),
+            lambda: open_service(door, registry, node, lambda: self._serve(registry, host), self.state_dir),
+        )
+
+    def client(self, registry: str, host: str) -> RegistryClient:
+        """Return an HTTP client for a node."""
+        return self._once(("client", registry, host), lambda: self._client(registry, host))
+
+    def storage(self, registry: str) -> Storage:
+        """Open a registry's storage."""
+        described = self.registry(registry)
+        reader = described.storage.host or described.nodes[0].host
+        self.host(reader)  # refuses a storage on another machine, which its driver could not see
+        driver = described.storage.driver
+        settings = getattr(described.storage, driver).model_dump()
+        storage: Storage = self._once(
+            ("storage", registry), lambda: self._plugins.find("storage driver", driver)(**settings)
+        )
+        return storage
+
+    def database(self, name: str) -> Database:
+        """Return a database by its name in the site; nothing is connected or started yet."""
+        from ctl.database import open_database
+
+        described = _pick("database", name, self.site.databases)
+        return self._once(
+            ("database", name),
+            lambda: open_database(
+                name,
+                described,
+                state_dir=self.state_dir,
+                run=self._run_program,
+                resolve_secret=self.resolve_secret,
+            ),
+        )
+
+    def catalog(self, registry: str) -> CatalogStore:
+        """Return the catalog database of a registry; ConfigError if the site names none."""
+        from ctl.catalog.store import CatalogStore
+
+        name = self.registry(registry).database
+        if name is None:
+            raise ConfigError(
+                f"the site names no database for the registry {registry}",
+                hint=f"add `database: NAME` to registries.{registry}, one of {_list(self.site.databases)}",
+            )
+        database = self.database(name)
+        return self._once(("catalog", registry), lambda: CatalogStore(database, registry))
+
+    def version(self, registry: str, host: str) -> Version:
+        """Ask a node's binary for its version; CommandFailedError if it does not tell."""
+        node = self.node(registry, host)
+        engine = self.engine(registry)
+        result = self.host(host).run(engine.version_command(node.binary))
+        if result.exit_code != 0:
+            raise CommandFailedError(
+                f"{node.binary} on {host} does not tell its version (exit code {result.exit_code})",
+                details=_last_lines(result.stderr or result.stdout),
+                hint=f"is `binary` of {registry} a registry's program?",
+            )
+        return engine.parse_version(result.stdout.decode(errors="replace"))
+
+    def resolve_secret(self, reference: str) -> Secret:
+        """Fetch what a secret reference points to; never logged, and blotted out of every message."""
+        from ctl.config.secrets import resolve_secret
+
+        secret = resolve_secret(reference, self._secret_program)
+        self.secrets.add(secret.reveal())
+        return secret
+
+    def _once(self, key: tuple[str, ...], make: Callable[[], Made]) -> Made:
+        if key not in self._opened:
+            made = make()
+            self._opened[key] = made
+            close = getattr(made, "close", None)
+            if callable(close):
+                self._stack.callback(close)
+        made = self._opened[key]
+        return made
+
+    def _local_host(self, name: str) -> Host:
+        from ctl.hosts.local import LocalHost
+
+        return LocalHost(name, os.path.join(self.state_dir, "jobs"))
+
+    def _serve(self, registry: str, host: str) -> Command:
+        node = self.node(registry, host)
+        version = self.version(registry, host)
+        return self.engine(registry).serve_command(node.binary, node.config_file, version)
+
+    def _client(self, registry: str, host: str) -> RegistryClient:
+        from ctl.http import RegistryClient
+
+        node = self.node(registry, host)
+        credentials = self.registry(registry).credentials
+        if credentials is None:
+            return RegistryClient(node.url, None, None)
+        password = self.resolve_secret(credentials.password)
+        return RegistryClient(node.url, credentials.username, password)
+
+    def _controller(self) -> Host:
+        """Return this machine's door, for what runs where regctl runs."""
+        for name, described in self.site.hosts.items():
+            if described.connection == "local":
+                return self.host(name)
+        return self._once(("host", ""), lambda: self._local_host("localhost"))
+
+    def _run_program(self, argv: tuple[str, ...], user: str | None, seconds: float) -> ProgramResult:
+        from ctl.database.base import ProgramResult
+        from ctl.hosts.base import Command
+
+        command = Command(argv, user=user, timeout=timedelta(seconds=seconds))
+        result = self._controller().run(command)
+        output = (result.stdout + result.stderr).decode(errors="replace")
+        return ProgramResult(result.exit_code, output)
+
+    def _secret_program(self, argv: tuple[str, ...]) -> bytes:
+        from ctl.hosts.base import Command
+
+        result = self._controller().run(Command(argv, timeout=SECRET_PROGRAM_TIMEOUT))
+        if result.exit_code != 0 or result.timed_out:
+            how = "took too long" if result.timed_out else f"ended with exit code {result.exit_code}"
+            raise ConfigError(
+                f"the program {argv[0]}, which is to print a secret, {how}",
+                hint="run it by hand as the same user; its output is not shown here",
+            )
+        return result.stdout
+
+
+def _pick(kind: str, name: str, known: Any) -> Any:
+    if name in known:
+        return known[name]
+    near = get_close_matches(name, list(known), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the site has {_list(known)}"
+    raise UsageError(f"the site has no {kind} {name!r}", hint=hint)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _last_lines(output: bytes, count: int = 5) -> tuple[str, ...]:
+    return tuple(output.decode(errors="replace").splitlines()[-count:])

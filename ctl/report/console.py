@@ -1,0 +1,150 @@
+"""The format for people: tables on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ctl.report import events
+from ctl.report.events import Event
+from ctl.report.model import Block, Report, Table
+from ctl.report.progress import ProgressBar, ProgressLines
+from ctl.report.reporter import Ending, Stream, Streams
+from ctl.report.style import fancy
+from ctl.report.text import escape, paragraph, plain_table
+
+
+class Talk:
+    """What is said on stderr; every format but jsonl says it in the same words."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._err = streams.err
+        bar = streams.err.terminal and fancy(streams.err, streams.color, wanted=streams.color)
+        self._progress: ProgressBar | ProgressLines = ProgressBar(streams) if bar else ProgressLines(streams)
+
+    def event(self, event: Event) -> None:
+        """Say an event, if the operator wants to hear it."""
+        if isinstance(event, events.Progress):
+            if not self._streams.quiet:
+                self._progress.update(event)
+            return
+        text = _sentence(event, self._streams)
+        if text:
+            self._progress.pause()
+            self._err.line(text)
+
+    def failure(self, ending: Ending) -> None:
+        """Say what happened, the details, and what to do next."""
+        self.close()
+        lines = [f"regctl: {paragraph(ending.message)}"]
+        lines += [f"  {paragraph(detail)}" for detail in ending.details]
+        if ending.hint:
+            lines.append(f"hint: {paragraph(ending.hint)}")
+        self._err.line("\n".join(lines))
+
+    def hints(self, hints: Sequence[str]) -> None:
+        """Say what the operator may want to do next."""
+        self.close()
+        if not self._streams.quiet:
+            for hint in hints:
+                self._err.line(f"hint: {escape(hint)}")
+
+    def close(self) -> None:
+        """Take the progress bar off the terminal."""
+        self._progress.close()
+
+
+class ConsoleReporter:
+    """`--output table`."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._talk = Talk(streams)
+
+    def event(self, event: Event) -> None:
+        """Say an event on stderr."""
+        self._talk.event(event)
+
+    def report(self, report: Report) -> None:
+        """Print the report's blocks on stdout, its hints on stderr."""
+        self._talk.close()
+        print_blocks(report.blocks, self._streams.out, self._streams.color)
+        self._talk.hints(report.hints)
+
+    def nothing(self, command: str) -> None:
+        """Print nothing."""
+        self._talk.close()
+
+    def failure(self, ending: Ending, *, reported: bool) -> None:
+        """Say the error on stderr."""
+        self._talk.failure(ending)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._talk.close()
+
+
+def print_blocks(blocks: Sequence[Block], out: Stream, color: bool) -> None:
+    """Print paragraphs and tables, a blank line around each table."""
+    if fancy(out, color):
+        from ctl.report.console_rich import rendered
+
+        text = rendered(blocks, out, color)
+        if text is not None:
+            out.write(text)
+            return
+    previous: Block | None = None
+    for block in blocks:
+        if previous is not None and (isinstance(block, Table) or isinstance(previous, Table)):
+            out.line()
+        for line in block_lines(block):
+            out.line(line)
+        previous = block
+
+
+def block_lines(block: Block) -> list[str]:
+    """Return a block as plain lines."""
+    if isinstance(block, Table):
+        return plain_table(block)
+    return paragraph(block.text).split("\n")
+
+
+def _sentence(event: Event, streams: Streams) -> str:
+    """Return an event as one line; "" where it is not to be said."""
+    if isinstance(event, events.Message):
+        if event.level == "info":
+            return "" if streams.quiet else paragraph(event.text)
+        return f"{escape(event.level)}: {paragraph(event.text)}"
+    if isinstance(event, events.Retrying):
+        when = f"again in {event.wait_seconds:.1f}s (attempt {event.attempt})"
+        return f"warning: {escape(event.step)}: {escape(event.reason)}; {when}"
+    if isinstance(event, events.Planned):
+        return _planned(event)
+    if streams.quiet:
+        return ""
+    return _step_sentence(event, streams.verbose)
+
+
+def _planned(event: events.Planned) -> str:
+    """Return what a step is about to do; never left out, because the question that follows is about it."""
+    lines = [f"- {escape(event.title)}" + ("" if event.changes else " (nothing to do)")]
+    lines += [f"  {line}".rstrip() for block in event.blocks for line in block_lines(block)]
+    return "\n".join(lines)
+
+
+def _step_sentence(event: Event, verbose: int) -> str:
+    if isinstance(event, events.StepStarted):
+        return f"{_where(event.phase, event.host)}{escape(event.title)} ..." if verbose else ""
+    if isinstance(event, events.StepEnded):
+        reason = f": {escape(event.reason)}" if event.reason else ""
+        took = f" ({event.seconds:.1f}s)" if event.seconds >= 0.05 else ""
+        where = _where(event.phase, event.host)
+        return f"{where}{escape(event.title)}: {escape(event.result)}{took}{reason}"
+    if isinstance(event, events.Output):
+        return f"{escape(event.host)}| {escape(event.line)}" if verbose else ""
+    return ""
+
+
+def _where(phase: str, host: str) -> str:
+    place = f"[{escape(host)}] " if host else ""
+    return place + (f"{escape(phase)} " if phase and phase != "apply" else "")
