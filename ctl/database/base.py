@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, LiteralString, Protocol
 
+from ctl.secret import Secret
+
 Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class ProgramResult:
+    """How one of PostgreSQL's programs ended: its exit code and what it printed, both streams."""
+
+    exit_code: int
+    output: str
+
+
+# Runs (argv, as this user or None for ourselves, at most so many seconds). Doors do not import each other,
+# so the host that runs PostgreSQL's programs comes in as this.
+RunProgram = Callable[[tuple[str, ...], str | None, float], ProgramResult]
 
 
 @dataclass(frozen=True)
@@ -20,8 +35,20 @@ class DatabaseStatus:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class ClientCommand:
+    """How to call psql on a database. `passfile` is the content of a libpq password file, or None."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    passfile: Secret | None = None
+
+
 class Session(Protocol):
-    """One connection. Errors arrive as RegctlError; UnreachableError and TransientError where they fit."""
+    """One connection. Errors arrive as RegctlError; UnreachableError and TransientError where they fit.
+
+    A session is a context manager that closes itself.
+    """
 
     def execute(self, query: LiteralString, parameters: Sequence[Any] = ()) -> int:
         """Run a statement; return the number of rows it touched."""
@@ -57,12 +84,23 @@ class Session(Protocol):
         """Close the connection."""
         ...
 
+    def __enter__(self) -> Session: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
 
 class Database(Protocol):
     """A database of the site: embedded below state_dir, or somebody's by its address."""
 
-    name: str
-    embedded: bool
+    @property
+    def name(self) -> str:
+        """Its name in the site."""
+        ...
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is regctl's own, below state_dir."""
+        ...
 
     def status(self) -> DatabaseStatus:
         """Look only: starts nothing, writes nothing."""
@@ -78,4 +116,8 @@ class Database(Protocol):
 
     def connect(self, *, read_only: bool = False) -> Session:
         """Open a session; UnreachableError if it is stopped or does not answer."""
+        ...
+
+    def client_command(self, *, read_only: bool = False) -> ClientCommand:
+        """Return how to call psql on it."""
         ...
