@@ -43,7 +43,7 @@ def _collect(context: Context, given: str | None, mode: str | None, delete_untag
     if mode is None and not context.options.dry_run:
         raise UsageError(
             "say how pushes are kept out while garbage is collected",
-            hint="`regctl gc --read-only` (pulls go on) or `regctl gc --stopped`; `regctl gc --dry-run` looks first",
+            hint="`regctl gc --read-only` (pulls go on) or `regctl gc --stopped`; `--dry-run` looks first",
         )
     registry = context.registry_name(given)
     recipe = collection_recipe(
@@ -64,16 +64,15 @@ def collection_recipe(
     With `refresh` the catalog database, where there is one, is brought up to date before and after.
     """
     from ctl.catalog.garbage import catalog_is_ready
-    from ctl.steps.import_tree import ImportTree
-    from ctl.steps.read_only import ReadOnly
-    from ctl.steps.stopped import Stopped
-
     from ctl.recipes.model import Do, Recipe, Within
     from ctl.steps.collect_garbage import CollectGarbage
     from ctl.steps.collection import collecting_node
     from ctl.steps.compare_collector import CompareCollector
+    from ctl.steps.import_tree import ImportTree
     from ctl.steps.keep_aside import KeepAside
     from ctl.steps.put_back import PutBack
+    from ctl.steps.read_only import ReadOnly
+    from ctl.steps.stopped import Stopped
 
     node = collecting_node(world, registry).host
     kind: type[ReadOnly | Stopped] = ReadOnly if mode == "read-only" else Stopped

@@ -55,19 +55,18 @@ def collector_of(world: World, registry: str) -> Collector:
 
 
 def node_config(world: World, registry: str, node: Node) -> Mapping[str, Any]:
-    """Read the configuration that a node's service loads, as data; RegctlError if it is no mapping."""
-    import yaml
-
+    """Read the configuration that a node's service loads, as its engine would; RegctlError if it cannot."""
     host = world.host(node.host)
     try:
-        document = yaml.safe_load(host.read(node.config_file))
+        parsed = world.engine(registry).parse_config(host.read(node.config_file))
     except FileNotFoundError as error:
         raise RegctlError(
             f"{registry}/{node.host}: {node.config_file} is not there",
             hint="name the file that the service loads as config_file in the site",
         ) from error
-    except yaml.YAMLError as error:
-        raise RegctlError(f"{registry}/{node.host}: {node.config_file}: {error}") from error
-    if not isinstance(document, dict):
-        raise RegctlError(f"{registry}/{node.host}: {node.config_file} holds no settings")
-    return document
+    if not parsed.readable:
+        reasons = tuple(f"{m.path}: {m.message}" for m in parsed.mistakes)
+        raise RegctlError(
+            f"{registry}/{node.host}: {node.config_file} cannot be read as a configuration", details=reasons
+        )
+    return parsed.data

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ctl.catalog.digests import blob_path
 from ctl.catalog.garbage import kept_link_paths, read_plan, stored_blobs
-from ctl.engines.cache import cache_kind
 from ctl.errors import RegctlError
 from ctl.plans.collection_time import collector_seconds, window_seconds
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Scope, StepReport, Target
@@ -144,15 +143,16 @@ def storage_problems(world: World, registry: str) -> Iterator[Problem]:
 def _config_problems(world: World, registry: str, host: str) -> Iterator[Problem]:
     node = world.node(registry, host)
     config = node_config(world, registry, node)
-    settings = world.engine(registry).storage_settings(config)
-    root = str(dict(settings.get("filesystem") or {}).get("rootdirectory", "/var/lib/registry"))
+    engine = world.engine(registry)
+    settings = engine.storage_settings(config)
+    root = str(settings.get("filesystem", {}).get("rootdirectory", "elsewhere"))
     ours = world.storage(registry).root
     if "filesystem" not in settings or os.path.realpath(root) != os.path.realpath(ours):
         yield Problem(
             f"{registry}/{host}: {node.config_file} stores in {root}, the site says {ours}",
             hint="the collector works on what that file says; make the two agree",
         )
-    if cache_kind(config) == "redis":
+    if engine.cache_kind(config) == "redis":
         yield Problem(
             f"{registry}/{host}: a Redis cache would go on saying that deleted blobs exist, so the next"
             " push of one is lost",
@@ -162,5 +162,5 @@ def _config_problems(world: World, registry: str, host: str) -> Iterator[Problem
 
 def _version_problems(world: World, registry: str) -> Iterator[Problem]:
     collector = collector_of(world, registry)
-    if not collector.engine.features(collector.version).get("offline-collection", False):
+    if not collector.engine.features(collector.version).get("collects", False):
         yield Problem(f"{collector.engine.name} {collector.version} has no offline garbage collection")

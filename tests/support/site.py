@@ -1,0 +1,165 @@
+"""A site over a real registry, driven by the installed command or by its module, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.registry import RegistryServer
+from tests.support.transfer import Client
+from tests.support.waiting import clean_environment
+
+REPOSITORY_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a call of regctl ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        found = json.loads(self.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def __str__(self) -> str:
+        return f"exit {self.exit_code}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+
+
+@dataclass
+class SiteUnderTest:
+    """One registry (its process kept by regctl), one site file, one state folder.
+
+    `server` describes the registry; it is never started by the test's own hands. Use as a context manager:
+    on leaving, every process of the site is stopped by its pid.
+    """
+
+    folder: Path
+    server: RegistryServer
+    database: bool = False
+    binary: str = ""  # another binary for the node, such as a wrapper
+    overlay: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def site_file(self) -> Path:
+        """The site file."""
+        return self.folder / "site.yml"
+
+    @property
+    def state_dir(self) -> Path:
+        """regctl's own folder."""
+        return self.folder / "state"
+
+    def description(self) -> dict[str, Any]:
+        """The site as data."""
+        node = {
+            "host": "here",
+            "binary": self.binary or self.server.binary,
+            "config_file": str(self.server.config_file),
+            "url": self.server.url,
+            "service": {"kind": "process", "name": "registry"},
+        }
+        registry: dict[str, Any] = {
+            "engine": "distribution",
+            "storage": {"filesystem": {"rootdirectory": str(self.server.storage)}},
+            "nodes": [node],
+        }
+        site: dict[str, Any] = {
+            "version": 1,
+            "state_dir": str(self.state_dir),
+            "hosts": {"here": {"connection": "local"}},
+            "registries": {"main": registry},
+        }
+        if self.database:
+            site["databases"] = {"metadata": {"embedded": True}}
+            site["control_database"] = "metadata"
+            registry["database"] = "metadata"
+        return {**site, **self.overlay}
+
+    def write(self) -> SiteUnderTest:
+        """Write the registry's configuration and the site file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.server.write_config()
+        self.site_file.write_text(yaml.safe_dump(self.description(), sort_keys=False))
+        self.site_file.chmod(0o640)
+        return self
+
+    def command(self, *arguments: str) -> list[str]:
+        """The argv of a call."""
+        return [sys.executable, "-m", "ctl", "--site", str(self.site_file), *arguments]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a call."""
+        return clean_environment(PYTHONPATH=str(REPOSITORY_ROOT), **more)
+
+    def regctl(
+        self, *arguments: str, output: str = "json", timeout: float = 120.0, **environment: str
+    ) -> Done:
+        """Run regctl to its end."""
+        done = subprocess.run(
+            self.command("--output", output, *arguments),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            env=self.environment(**environment),
+            cwd=self.folder,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *arguments: str, output: str = "json", **environment: str) -> subprocess.Popen[bytes]:
+        """Start regctl and return at once; the caller waits for it or kills it."""
+        return subprocess.Popen(
+            self.command("--output", output, *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment(**environment),
+            cwd=self.folder,
+        )
+
+    def client(self) -> Client:
+        """A client of the registry."""
+        return Client(self.server.url)
+
+    def ok(self, *arguments: str, **options: Any) -> dict[str, Any]:
+        """Run regctl, demand exit 0, return its JSON object."""
+        done = self.regctl(*arguments, **options)
+        assert done.exit_code == 0, str(done)
+        return done.json
+
+    def __enter__(self) -> SiteUnderTest:
+        self.write()
+        self.ok("service", "start")
+        if self.database:
+            self.ok("database", "migrate", "up", "--yes")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.database:
+            self.regctl("database", "stop", "--yes")
+        self.regctl("service", "stop", "--yes")
+        self.kill_leftovers()
+
+    def kill_leftovers(self) -> None:
+        """End what still runs of this site: processes whose command line names its configuration file."""
+        needle = os.fsencode(self.server.config_file)
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                if needle in (entry / "cmdline").read_bytes():
+                    os.kill(int(entry.name), 9)
+            except (OSError, ProcessLookupError):
+                continue
