@@ -35,6 +35,11 @@ class Context(Protocol):
     options: Options
 
     @property
+    def site_file(self) -> str:
+        """The site file that this process reads."""
+        ...
+
+    @property
     def site(self) -> Site:
         """The site, loaded on first use; ConfigError lists every mistake."""
         ...

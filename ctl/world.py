@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from packaging.version import Version
+
     from ctl.catalog.store import CatalogStore
     from ctl.config.models import Node, Registry, Site
     from ctl.database.base import Database
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from ctl.hosts.base import Host
     from ctl.hosts.services import Service
     from ctl.http import RegistryClient
+    from ctl.secret import Secret
     from ctl.storage.base import Storage
 
 
@@ -65,4 +68,12 @@ class World(Protocol):
 
     def catalog(self, registry: str) -> CatalogStore:
         """Return the catalog database of a registry; ConfigError if the site names none."""
+        ...
+
+    def resolve_secret(self, reference: str) -> Secret:
+        """Fetch what a secret reference of the site points to; ConfigError says what stands in the way."""
+        ...
+
+    def version(self, registry: str, host: str) -> Version:
+        """Ask a node's binary for its version."""
         ...
