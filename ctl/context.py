@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ctl.config.models import Site
+    from ctl.plugins import Plugins
     from ctl.recipes.model import Recipe, RunReport
     from ctl.report.events import Event
     from ctl.report.model import Report
@@ -47,6 +48,11 @@ class Context(Protocol):
     @property
     def world(self) -> World:
         """The doors."""
+        ...
+
+    @property
+    def plugins(self) -> Plugins:
+        """What installed packages add."""
         ...
 
     def registry_name(self, given: str | None) -> str:
