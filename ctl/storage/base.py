@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,27 @@ class Failure:
 
     path: str
     reason: str
+    kind: Literal["missing", "symlink", "not-a-file", "too-large", "unreadable"] = "unreadable"
+
+
+@dataclass(slots=True)
+class Survey:
+    """The folders in one folder and, where a leaf was asked for, the stat of that one file in each.
+
+    `names` is sorted; `sizes` and `mtimes_ns` run beside it and are empty where no leaf was asked for.
+    A size of -1 says that the leaf is not there, -2 that it is a symbolic link, -3 that it is no file,
+    -4 that it cannot be looked at (`reason` says why for the last of these). `others` are the entries
+    that are no folders: (name, "file" | "symlink" | "other"). `problem` is "" or why the folder itself
+    could not be listed, "missing" where it is not there.
+    """
+
+    path: str
+    names: list[str]
+    sizes: list[int] = field(default_factory=list)
+    mtimes_ns: list[int] = field(default_factory=list)
+    others: list[tuple[str, str]] = field(default_factory=list)
+    problem: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +69,14 @@ class Storage(Protocol):
 
     def scan(self, prefix: str) -> Iterator[Entry | Failure]:
         """Every file below a prefix, sorted by path; symbolic links come as a Failure, never followed."""
+        ...
+
+    def survey(self, requests: Iterable[tuple[str, str | None]]) -> Iterator[Survey]:
+        """For each (folder, leaf), in the order given: the folders in it and the stat of `<name>/<leaf>`.
+
+        A leaf of None asks for the names alone. It is the one bulk reader: a registry's whole tree is a
+        few requests for each repository, however many links they hold.
+        """
         ...
 
     def stat_many(self, paths: Iterable[str]) -> Iterator[Entry | Failure]:

@@ -1,7 +1,8 @@
 -- The catalog database: regctl's own copy of what the registries hold. A cache with a generation,
 -- never an authority. Every key starts with registry_id.
 --
--- Digests are bytea: one byte for the algorithm (\x01 sha256, \x02 sha512), then the raw hash. That is
+-- Digests are bytea: one byte for the algorithm (\x01 sha256, \x02 sha512,
+-- \x03 sha384), then the raw hash. That is
 -- 33 bytes instead of 71, in every key and every join. regctl.digest_text() prints one.
 
 CREATE SCHEMA IF NOT EXISTS regctl;
@@ -9,7 +10,7 @@ CREATE SCHEMA IF NOT EXISTS regctl;
 CREATE FUNCTION regctl.digest_text(digest bytea) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 AS $$
-    SELECT CASE get_byte(digest, 0) WHEN 1 THEN 'sha256:' WHEN 2 THEN 'sha512:' ELSE 'unknown:' END
+    SELECT CASE get_byte(digest, 0) WHEN 1 THEN 'sha256:' WHEN 2 THEN 'sha512:' WHEN 3 THEN 'sha384:' ELSE 'unknown:' END
            || encode(substring(digest FROM 2), 'hex')
 $$;
 
@@ -69,7 +70,7 @@ CREATE TABLE regctl.blobs (
 CREATE TABLE regctl.manifests (
     registry_id   integer NOT NULL,
     digest        bytea NOT NULL,
-    state         text NOT NULL,                   -- parsed | mismatch (payload is not what the digest says) | opaque (unreadable)
+    state         text NOT NULL,                   -- parsed | mismatch (other bytes than the digest says) | opaque (unreadable) | missing
     kind          text NOT NULL,                   -- image | index | schema1 | artifact | unknown
     media_type    text NOT NULL,
     artifact_type text NOT NULL DEFAULT '',

@@ -1,0 +1,191 @@
+"""A registry's storage in a local directory. Nothing here writes, and no symbolic link is followed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import Literal
+
+from ctl.errors import UnreachableError
+from ctl.storage.base import Entry, Failure, Space, Survey
+from ctl.storage.survey_worker import survey
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block us
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK = 1 << 17  # bytes asked for at once: a buffer of the whole limit would cost more than the read
+_ALONE = 24  # fewer folders than this are not worth another process
+
+
+class FilesystemStorage:
+    """The storage below one root directory.
+
+    `workers` processes share a large survey; 0 keeps everything in this one.
+    """
+
+    def __init__(self, root: str, workers: int | None = None) -> None:
+        self.root = root
+        # More than processors: on a cold cache they wait for the disk, each with a request of its own.
+        self._workers = max(2, min(8, os.cpu_count() or 1)) if workers is None else workers
+
+    def exists(self) -> bool:
+        """Say whether the root is there at all (an unmounted disk is not)."""
+        return os.path.isdir(self.root)
+
+    def list_directory(self, path: str) -> tuple[list[str], list[str]]:
+        """Return (directory names, file names) in a directory, each sorted; FileNotFoundError if missing."""
+        with self._root() as root:
+            _, names, _, _, others, problem, _ = survey(root, path, None)
+        if problem == "missing":
+            raise FileNotFoundError(errno.ENOENT, "no such directory", self._full(path))
+        if problem:
+            raise UnreachableError(f"cannot list {self._full(path)}: {problem}")
+        return names, [name for name, _ in others]
+
+    def survey(self, requests: Iterable[tuple[str, str | None]]) -> Iterator[Survey]:
+        """For each (folder, leaf), in the order given: the folders in it and the stat of `<name>/<leaf>`."""
+        source = iter(requests)
+        first = list(islice(source, _ALONE))
+        if len(first) == _ALONE and self._workers:
+            from ctl.storage.survey_pool import survey_in_processes
+
+            everything = chain(first, source)
+            for answer in survey_in_processes(self.root, everything, self._workers):
+                yield Survey(*answer)
+            return
+        with self._root() as root:
+            for path, leaf in chain(first, source):
+                yield Survey(*survey(root, path, leaf))
+
+    def scan(self, prefix: str) -> Iterator[Entry | Failure]:
+        """Every file below a prefix, sorted by path; symbolic links come as a Failure, never followed."""
+        with self._root() as root:
+            yield from _scan(root, prefix.rstrip("/"))
+
+    def stat_many(self, paths: Iterable[str]) -> Iterator[Entry | Failure]:
+        """Stat each path, in the order given."""
+        with self._root() as root:
+            for path in paths:
+                try:
+                    found = os.stat(path, dir_fd=root, follow_symlinks=False)
+                except OSError as error:
+                    yield _failure(path, error)
+                    continue
+                yield _entry(path, found)
+
+    def read_many(self, paths: Iterable[str], limit: int) -> Iterator[tuple[str, bytes] | Failure]:
+        """Read each file whole, in the order given; a file over `limit` bytes comes as a Failure."""
+        with self._root() as root:
+            for path in paths:
+                try:
+                    yield _read(root, path, limit)
+                except OSError as error:
+                    yield _failure(path, error)
+
+    def space(self) -> Space:
+        """Say how much room there is; UnreachableError if the root is not there."""
+        try:
+            found = os.statvfs(self.root)
+        except OSError as error:
+            raise self._gone(error) from error
+        return Space(
+            total_bytes=found.f_frsize * found.f_blocks,
+            free_bytes=found.f_frsize * found.f_bavail,
+            free_inodes=found.f_favail,
+        )
+
+    def _full(self, path: str) -> str:
+        return f"{self.root.rstrip('/')}/{path}"
+
+    def _gone(self, error: OSError) -> UnreachableError:
+        return UnreachableError(
+            f"the storage root {self.root} cannot be read: {error.strerror}",
+            hint="is the disk mounted, and is storage.filesystem.rootdirectory right in the site file?",
+        )
+
+    @contextmanager
+    def _root(self) -> Iterator[int]:
+        try:
+            handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._gone(error) from error
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+
+def _failure(path: str, error: OSError) -> Failure:
+    kind: Literal["missing", "symlink", "not-a-file", "unreadable"] = "unreadable"
+    if error.errno == errno.ENOENT:
+        kind = "missing"
+    elif error.errno == errno.ELOOP:
+        kind = "symlink"
+    elif error.errno in (errno.ENOTDIR, errno.EISDIR):
+        kind = "not-a-file"
+    return Failure(path, error.strerror or str(error), kind)
+
+
+def _entry(path: str, found: os.stat_result) -> Entry | Failure:
+    if stat.S_ISREG(found.st_mode):
+        return Entry(path, found.st_size, found.st_mtime_ns)
+    if stat.S_ISLNK(found.st_mode):
+        return Failure(path, "a symbolic link", "symlink")
+    return Failure(path, "not a regular file", "not-a-file")
+
+
+def _read(root: int, path: str, limit: int) -> tuple[str, bytes] | Failure:
+    parent, _, name = path.rpartition("/")
+    folder = os.open(parent or ".", _FOLDER, dir_fd=root)
+    try:
+        handle = os.open(name, _READ, dir_fd=folder)
+    finally:
+        os.close(folder)
+    try:
+        data = os.read(handle, min(limit + 1, _CHUNK))
+        # One read is nearly always all there is; a second one makes sure, unless the limit is passed.
+        while len(data) <= limit and (more := os.read(handle, min(limit + 1 - len(data), _CHUNK))):
+            data += more
+    finally:
+        os.close(handle)
+    if len(data) > limit:
+        return Failure(path, f"more than {limit} bytes", "too-large")
+    return path, data
+
+
+def _scan(root: int, start: str) -> Iterator[Entry | Failure]:
+    """Yield what is below a folder; a stack of our own, for a tree may be deeper than Python's."""
+    todo = [f"{start}/"]
+    while todo:
+        path = todo.pop()
+        if path.endswith("/"):
+            below = _names(root, path[:-1])
+            if isinstance(below, Failure):
+                yield below
+                continue
+            prefix = "" if path == "/" else path
+            todo.extend(prefix + name for name in reversed(below))
+            continue
+        try:
+            yield _entry(path, os.stat(path, dir_fd=root, follow_symlinks=False))
+        except OSError as error:
+            yield _failure(path, error)
+
+
+def _names(root: int, path: str) -> list[str] | Failure:
+    try:
+        folder = os.open(path or ".", _FOLDER, dir_fd=root)
+    except OSError as error:
+        return _failure(path, error)
+    try:
+        # A folder sorts as "name/": "a-b" comes before what is in "a", as in a sort of whole paths.
+        with os.scandir(folder) as entries:
+            found = [(e.name + "/" if e.is_dir(follow_symlinks=False) else e.name) for e in entries]
+    except OSError as error:
+        return _failure(path, error)
+    finally:
+        os.close(folder)
+    return sorted(found)
