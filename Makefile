@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 CODE := ctl tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install install-demo check lint format types layers docs unit integration \
+.PHONY: help demo test install install-demo check lint format types layers docs pages unit integration \
 	acceptance soak bench requirements changelog clean
 
 help: ## list what there is
@@ -43,6 +43,9 @@ types: ## mypy, strict
 
 layers: ## import-linter: who may import whom
 	$(BIN)/lint-imports
+
+pages: ## write the pages that are lists of what there is
+	@$(BIN)/python -m tools.docs_pages
 
 docs: ## links, anchors, pages, tables and examples agree with the code
 	$(PYTEST) -q tests/unit/docs
