@@ -82,6 +82,8 @@ class EmbeddedDatabase:
                 raise RegctlError(
                     f"{place}, did not stop within {seconds} s: {output}", hint=f"see {self.log}"
                 )
+            with contextlib.suppress(OSError):
+                os.rmdir(running.socket_folder)
             return True
 
     def connect(self, *, read_only: bool = False) -> PostgresSession:
