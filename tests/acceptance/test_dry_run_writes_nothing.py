@@ -1,0 +1,204 @@
+"""Every changing command under strace with --dry-run: no write outside state_dir, no signal, no row."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_gc import fill, states
+from tests.support import programs
+from tests.support.images import image
+from tests.support.registry import RegistryServer
+from tests.support.site import SiteUnderTest
+
+pytestmark = [pytest.mark.registry, pytest.mark.postgres, pytest.mark.strace]
+
+CALLS = (
+    "open,openat,openat2,creat,mkdir,mkdirat,rmdir,unlink,unlinkat,rename,renameat,renameat2,link,linkat,"
+    "symlink,symlinkat,chmod,fchmodat,chown,fchownat,lchown,truncate,utimensat,mknod,mknodat,"
+    "kill,tkill,tgkill,pidfd_send_signal"
+)
+_LINE = re.compile(r"(?:\[pid +)?\d*\]? ?(\w+)\((.*)\) += (-?\d+|\?)")
+_PATH = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_HARMLESS = re.compile(r"/dev/(null|tty|pts/.*)\Z|/proc/.*")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A call that changed, or would have changed, something."""
+
+    call: str
+    arguments: str
+
+
+def effects(trace: str, state_dir: str) -> list[Effect]:
+    """The calls of a trace that write outside state_dir or send a signal; failed ones do not count."""
+    found = []
+    for line in trace.splitlines():
+        match = _LINE.search(line)
+        if not match or match[3].startswith("-"):
+            continue
+        call, arguments = match[1], match[2]
+        if call in ("kill", "tkill", "tgkill", "pidfd_send_signal"):
+            number = arguments.split(",")[1 if call != "tgkill" else 2].strip()
+            if number not in ("0", "SIG_0"):
+                found.append(Effect(call, arguments))
+            continue
+        if call.startswith("open") and not re.search(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC", arguments):
+            continue
+        paths = _PATH.findall(arguments)
+        if any(not path.startswith(state_dir + "/") and not _HARMLESS.match(path) for path in paths):
+            found.append(Effect(call, arguments))
+    return found
+
+
+def traced(site: SiteUnderTest, *arguments: str) -> tuple[int, list[Effect], str]:
+    """Run regctl under strace; return its exit code, its effects and what it printed on stderr."""
+    trace = site.folder / "trace"
+    argv = [
+        programs.find("strace"),
+        "-f",
+        "-qq",
+        "-o",
+        str(trace),
+        "-e",
+        f"trace={CALLS}",
+        "-e",
+        "signal=none",
+    ]
+    done = subprocess.run(
+        [*argv, *site.command("--output", "json", *arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=site.environment(PYTHONDONTWRITEBYTECODE="1"),
+        cwd=site.folder,
+        timeout=120,
+    )
+    found = effects(trace.read_text(errors="replace"), str(site.state_dir))
+    return done.returncode, found, done.stderr.decode()
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Every path below a folder with mode, size and mtime; the traces and PostgreSQL's own files aside."""
+    found = {}
+    for path in folder.rglob("*"):
+        if "postgres" not in path.parts and path.name != "trace":
+            info = path.lstat()
+            is_file = path.is_file()
+            found[str(path)] = (
+                info.st_mode,
+                info.st_size if is_file else 0,
+                info.st_mtime_ns if is_file else 0,
+            )
+    return found
+
+
+def rows(site: SiteUnderTest) -> str:
+    """The whole catalog database as SQL."""
+    done = site.regctl("database", "status")
+    socket = next(
+        iter(
+            done.json["databases"].values()
+            if isinstance(done.json["databases"], dict)
+            else done.json["databases"]
+        )
+    )
+    host, name = socket["socket_dir"], socket["dbname"]
+    dump = subprocess.run(
+        [f"{programs.postgres_bin()}/pg_dump", "-h", host, "-U", socket["user"], name],
+        capture_output=True,
+        check=True,
+    )
+    return dump.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteUnderTest]:
+    folder = tmp_path_factory.mktemp("dry-run")
+    with SiteUnderTest(folder / "site", RegistryServer(folder / "registry"), database=True) as site:
+        fill(site)
+        site.ok("registry", "import", "--yes")
+        with site.client() as client:
+            client.push("team/app", "later", image("later"))
+        yield site
+
+
+CHANGING = [
+    ("registry", "import"),
+    ("import",),
+    ("gc",),
+    ("gc", "--read-only"),
+    ("gc", "--stopped"),
+    ("gc", "--read-only", "--delete-untagged"),
+    ("garbage-collect", "--read-only"),
+    ("read-only", "on", "--reason", "a test"),
+    ("read-only", "off"),
+    ("service", "start"),
+    ("service", "stop"),
+    ("service", "restart"),
+    ("database", "start"),
+    ("database", "stop"),
+    ("database", "migrate", "up"),
+    ("database", "migrate", "down", "--accept-data-loss"),
+    ("config", "apply"),
+    ("config", "adopt"),
+    ("lock", "acquire", "main", "--reason", "a test"),
+]
+
+
+@pytest.mark.parametrize("arguments", CHANGING, ids=" ".join)
+def test_a_dry_run_changes_nothing(site: SiteUnderTest, arguments: tuple[str, ...]) -> None:
+    before = (listing(site.server.folder), listing(site.state_dir), states(site))
+    code, found, said = traced(site, *arguments, "--dry-run", "--yes")
+    assert found == [], said
+    assert code in (0, 3, 6), said
+    assert (listing(site.server.folder), listing(site.state_dir), states(site)) == before
+
+
+def test_no_dry_run_changes_a_row(site: SiteUnderTest) -> None:
+    before = rows(site)
+    for arguments in CHANGING:
+        site.regctl(*arguments, "--dry-run", "--yes")
+    assert rows(site) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("service", "restart"), ("gc", "--read-only"), ("read-only", "on", "--reason", "x")],
+    ids=" ".join,
+)
+def test_positive_control_the_same_commands_without_dry_run_are_seen(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    with SiteUnderTest(tmp_path / "site", RegistryServer(tmp_path / "registry")) as site:
+        fill(site)
+        code, found, said = traced(site, *arguments, "--yes")
+        assert code == 0, said
+        assert {effect.call for effect in found} & {
+            "kill",
+            "pidfd_send_signal",
+            "rename",
+            "renameat",
+            "linkat",
+        }
+
+
+def test_init_shows_the_file_and_writes_none(tmp_path: Path) -> None:
+    with SiteUnderTest(tmp_path / "site", RegistryServer(tmp_path / "registry")) as site:
+        site.site_file.unlink()
+        arguments = (
+            "--registry-config",
+            str(site.server.config_file),
+            "--registry-binary",
+            site.server.binary,
+        )
+        code, found, said = traced(site, "init", *arguments, "--service", "process", "--dry-run")
+        assert (code, found) == (0, []), said
+        assert not site.site_file.exists()
+        site.site_file.write_text("")  # so that leaving the fixture finds a file
+        site.write()
