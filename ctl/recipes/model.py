@@ -184,6 +184,7 @@ class Recipe:
     resources: tuple[str, ...]  # what it locks: "registry/<name>", "database/<name>"
     title: str = ""
     question: str = ""  # asked before the first write; "" where the change needs no confirmation
+    decided_by: str = ""  # the class of the step that says whether there is anything to do; "" is any step
     undo_on_failure: bool = False  # take completed Undoable steps back when a later one fails
 
 

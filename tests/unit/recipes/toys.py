@@ -1,0 +1,212 @@
+"""Toy steps over a world of small files, so that a crash can be tried at every boundary.
+
+A `Box` is a folder: `box.json` holds the state that steps change (atomically), `log` one line for every
+effect. Scopes `Closed` and `Lamp` stand for read-only windows and stopped services.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from ctl.config.models import Site
+from ctl.errors import InterruptedRunError, Outcome, RegctlError, TransientError
+from ctl.recipes.durable import append_line, replace_file
+from ctl.recipes.model import (
+    Before,
+    Preview,
+    ProbeAnswer,
+    Problem,
+    Scope,
+    Step,
+    StepReport,
+    Target,
+    Undoable,
+)
+from ctl.report.events import Event
+
+
+class Box:
+    """The toy world: what steps reach through `here.world`. Its state is a file, as the real one's is."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.state_dir = os.path.join(folder, "state")
+        self.events: list[Event] = []
+
+    @property
+    def site(self) -> Site:
+        raise NotImplementedError
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    def get(self) -> dict[str, Any]:
+        try:
+            with open(os.path.join(self.folder, "box.json")) as file:
+                found: dict[str, Any] = json.load(file)
+                return found
+        except FileNotFoundError:
+            return {}
+
+    def set(self, key: str, value: Any) -> None:
+        data = {**self.get(), key: value}
+        replace_file(os.path.join(self.folder, "box.json"), json.dumps(data).encode())
+
+    def log(self, what: str) -> None:
+        append_line(os.path.join(self.folder, "log"), {"what": what})
+
+    def logged(self) -> list[str]:
+        try:
+            with open(os.path.join(self.folder, "log")) as file:
+                return [json.loads(line)["what"] for line in file]
+        except FileNotFoundError:
+            return []
+
+    def plan(self, what: str) -> str:
+        """How the step of that name shall misbehave, as the test wrote it down; "" is not at all."""
+        return str(self.get().get(f"plan:{what}", ""))
+
+
+def box(here: Target) -> Box:
+    world: Any = here.world
+    assert isinstance(world, Box)
+    return world
+
+
+def misbehave(here: Target, what: str) -> None:
+    plan = box(here).plan(what)
+    if plan == "fail":
+        raise RegctlError(f"{what} failed as planned")
+    if plan == "bug":
+        raise ValueError(f"{what} has a bug")
+    if plan.startswith("transient:"):
+        left = int(plan.partition(":")[2])
+        if left:
+            box(here).set(f"plan:{what}", f"transient:{left - 1}")
+            raise TransientError(f"{what} failed for now")
+
+
+class Put(Undoable):
+    """Set a key to a value. Probing it is exact, so after a crash it is done exactly once."""
+
+    name: str
+    value: int = 1
+
+    def title(self) -> str:
+        return f"put {self.name}"
+
+    def check(self, here: Target) -> Iterator[Problem]:
+        plan = box(here).plan(f"check {self.name}")
+        if plan == "warn":
+            yield Problem(f"{self.name} looks odd", blocking=False)
+        elif plan:
+            yield Problem(f"{self.name} is not right", outcome=Outcome(plan), name=f"{self.name}-right")
+
+    def observe(self, here: Target) -> Before:
+        return {"value": box(here).get().get(self.name)}
+
+    def preview(self, here: Target) -> Preview:
+        return Preview(self.title(), changes=box(here).get().get(self.name) != self.value)
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        misbehave(here, f"apply {self.name}")
+        here.run.guard()
+        box(here).log(f"apply {self.name}")
+        box(here).set(self.name, self.value)
+        misbehave(here, f"after {self.name}")
+        return StepReport({"value": self.value})
+
+    def probe(self, here: Target, before: Before) -> ProbeAnswer:
+        return "done" if box(here).get().get(self.name) == self.value else "pending"
+
+    def verify(self, here: Target) -> Iterator[Problem]:
+        if box(here).get().get(self.name) != self.value or box(here).plan(f"verify {self.name}"):
+            yield Problem(f"{self.name} is not there")
+
+    def undo(self, here: Target, before: Before) -> None:
+        misbehave(here, f"undo {self.name}")
+        here.run.guard()
+        box(here).log(f"undo {self.name}")
+        box(here).set(self.name, before["value"])
+
+
+class Burn(Step):
+    """Cannot be taken back, and nobody can tell how far it came."""
+
+    name: str
+    irreversible: ClassVar[bool] = True
+
+    def title(self) -> str:
+        return f"burn {self.name}"
+
+    def apply(self, here: Target, before: Before) -> None:
+        misbehave(here, f"apply {self.name}")
+        here.run.guard()
+        box(here).log(f"apply {self.name}")
+
+    def settle(self, here: Target, before: Before) -> None:
+        misbehave(here, f"settle {self.name}")
+        box(here).log(f"settle {self.name}")
+
+
+class Wait(Step):
+    """Wait until it is told to stop; says so in the box."""
+
+    name: str = "wait"
+    interruptible: ClassVar[bool] = True
+
+    def apply(self, here: Target, before: Before) -> None:
+        import time
+
+        box(here).log(f"apply {self.name}")
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if here.run.stopping():
+                raise InterruptedRunError("told to stop")
+            time.sleep(0.005)
+        raise RegctlError("nobody told it to stop")
+
+
+class Switch(Scope):
+    """Turn a switch off while the body runs, and back to what it was before."""
+
+    name: str
+    on: str = ""  # the host
+
+    def title(self) -> str:
+        return f"switch {self.name} off"
+
+    def host(self) -> str:
+        return self.on
+
+    def check(self, here: Target) -> Iterator[Problem]:
+        if box(here).plan(f"check {self.name}"):
+            yield Problem(f"{self.name} is not right")
+
+    def observe(self, here: Target) -> Before:
+        return {"was": box(here).get().get(self.name, "on")}
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        misbehave(here, f"apply {self.name}")
+        here.run.guard()
+        box(here).log(f"enter {self.name}")
+        box(here).set(self.name, "off")
+        misbehave(here, f"after {self.name}")
+        return StepReport()
+
+    def probe(self, here: Target, before: Before) -> ProbeAnswer:
+        return "done" if box(here).get().get(self.name) == "off" else "pending"
+
+    def leave(self, here: Target, before: Before) -> StepReport:
+        misbehave(here, f"leave {self.name}")
+        here.run.guard()
+        box(here).log(f"leave {self.name}")
+        box(here).set(self.name, before["was"])
+        return StepReport()
+
+
+class Lamp(Switch):
+    """Another kind of switch: never independent of a plain one."""
