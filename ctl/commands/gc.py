@@ -91,5 +91,6 @@ def collection_recipe(
         (*imports, window, *imports),
         resources=(f"registry/{registry}",),
         title=f"collect the garbage of {registry}",
+        decided_by="CollectGarbage",
         question=f"Collect the garbage of {registry}? Pushes are refused meanwhile.",
     )

@@ -13,6 +13,8 @@ from ctl.recipes.model import Before, Preview, ProbeAnswer, Step, StepReport, Ta
 from ctl.report.events import Message, Progress
 from ctl.report.model import Text
 from ctl.steps.collection import Collector, collector_of
+from ctl.steps.garbage_report import preview_blocks, preview_data
+from ctl.steps.keep_aside import estimate_window, plan_now
 from ctl.steps.plan_file import PlannedCollection, load_plan, plan_path
 
 POLL_SECONDS = 0.1
@@ -58,9 +60,16 @@ class CollectGarbage(Step):
         return self.node
 
     def preview(self, here: Target) -> Preview:
+        plan = plan_now(here.world, self.registry, self.delete_untagged)
+        window = estimate_window(here.world, self.registry, plan)
         collector = collector_of(here.world, self.registry)
         line = shlex.join(collector.command(dry_run=False, delete_untagged=self.delete_untagged).argv)
-        return Preview(self.title(), blocks=(Text(f"on {self.node}: {line}"),), data={"argv": line})
+        return Preview(
+            self.title(),
+            changes=bool(plan.garbage.blobs or plan.garbage.manifests),
+            blocks=(*preview_blocks(plan, window), Text(f"on {self.node}: {line}")),
+            data={**preview_data(plan, window), "argv": line},
+        )
 
     def apply(self, here: Target, before: Before) -> StepReport:
         plan = load_plan(plan_path(here.world.state_dir, here.run.id))

@@ -6,7 +6,7 @@ import time
 from typing import ClassVar
 
 from ctl.errors import RefusedError, RegctlError
-from ctl.recipes.model import Before, ProbeAnswer, Step, StepReport, Target
+from ctl.recipes.model import Before, Preview, ProbeAnswer, Step, StepReport, Target
 from ctl.steps.collection import collector_of
 from ctl.steps.plan_file import load_plan, plan_path
 
@@ -27,6 +27,9 @@ class CompareCollector(Step):
 
     def host(self) -> str:
         return self.node
+
+    def preview(self, here: Target) -> Preview:
+        return Preview(self.title(), changes=False)
 
     def apply(self, here: Target, before: Before) -> StepReport:
         collector = collector_of(here.world, self.registry)

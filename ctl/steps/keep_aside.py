@@ -10,9 +10,8 @@ from ctl.catalog.digests import blob_path
 from ctl.catalog.garbage import kept_link_paths, read_plan, stored_blobs
 from ctl.errors import RegctlError
 from ctl.plans.collection_time import collector_seconds, window_seconds
-from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Scope, StepReport, Target
+from ctl.recipes.model import Before, ProbeAnswer, Problem, Scope, StepReport, Target
 from ctl.steps.collection import collector_of, node_config
-from ctl.steps.garbage_report import preview_blocks, preview_data
 from ctl.steps.plan_file import PlannedCollection, plan_path, save_plan
 from ctl.storage.aside import Aside, Kept
 
@@ -41,16 +40,6 @@ class KeepAside(Scope):
         yield from _version_problems(here.world, self.registry)
         for reason in aside_of(here, self.registry).problems():
             yield Problem(reason, hint="a collection is refused where live files cannot be kept aside")
-
-    def preview(self, here: Target) -> Preview:
-        plan = plan_now(here.world, self.registry, self.delete_untagged)
-        window = estimate_window(here.world, self.registry, plan)
-        return Preview(
-            self.title(),
-            changes=bool(plan.garbage.blobs or plan.garbage.manifests),
-            blocks=preview_blocks(plan, window),
-            data=preview_data(plan, window),
-        )
 
     def apply(self, here: Target, before: Before) -> StepReport:
         plan = plan_now(here.world, self.registry, self.delete_untagged)
