@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ctl.context import Options
 from ctl.errors import EXIT_CODES, Outcome, UsageError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ctl.doors import Doors
     from ctl.plugins import Plugins
     from ctl.recipes.model import Recipe, RunReport
+    from ctl.recipes.runner import Runner
     from ctl.report.model import Report
 
 DEFAULT_STATE_DIR = "/var/lib/regctl"
@@ -138,20 +139,21 @@ class App:
 
     def run(self, recipe: Recipe, **options: Any) -> RunReport:
         """Check, preview, confirm, lock, journal and run a recipe; or only the first two in a dry run."""
+        settings = {"dry_run": self.options.dry_run, "yes": self.options.yes, **options}
+        return self.runner.run(recipe, **settings)
+
+    @property
+    def runner(self) -> Runner:
+        """The one runner; without a terminal to ask on, it refuses what would need a yes."""
+        from ctl.listing import own_version
         from ctl.recipes.runner import Runner
 
-        runner = Runner(self.world)
-        settings = {"dry_run": self.options.dry_run, "yes": self.options.yes, **options}
-        report: RunReport = runner.run(recipe, confirm=self.confirm, emit=self.emit, **settings)
-        return report
+        terminal = _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+        confirm = self.confirm if terminal else None
+        return Runner(self.world, emit=self.emit, confirm=confirm, version=own_version())
 
     def confirm(self, question: str) -> bool:
-        """Ask on the terminal; UsageError without one, because silence is no consent."""
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(
-                "this changes something and needs a yes, but there is no terminal to ask on",
-                hint="--dry-run shows what would change, --yes confirms it",
-            )
+        """Ask on the terminal; everything but yes is a no."""
         self.reporter.close()
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
@@ -202,13 +204,22 @@ class App:
         folder = os.path.join(self.state_dir, "runs")
         if self.words[:1] in (("run",), ("status",)) or not os.path.isdir(folder):
             return
+        from ctl.recipes.lock import Locks
         from ctl.recipes.runs import open_runs
 
+        locks = Locks(self.state_dir)
         for run in open_runs(self.state_dir):
-            self.emit(
-                Message(
-                    f"the run {run.id} is open since {run.started_at}: `regctl run show {run.id}`, "
-                    f"then `regctl run resume {run.id}`",
-                    "warning",
-                )
-            )
+            states = [locks.state(resource) for resource in run.resources]
+            if any(s.verdict == "alive" and s.info is not None and s.info.run == run.id for s in states):
+                self.emit(Message(f"the run {run.id} is at work since {run.started_at}"))
+                continue
+            what = f"the run {run.id} began at {run.started_at} and has not ended"
+            hint = f"`regctl run show {run.id}`, then `regctl run resume {run.id}`"
+            self.emit(Message(f"{what}: {hint}", "warning"))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ctl.config.models import Site
     from ctl.plugins import Plugins
     from ctl.recipes.model import Recipe, RunReport
+    from ctl.recipes.runner import Runner
     from ctl.report.events import Event
     from ctl.report.model import Report
     from ctl.world import World
@@ -65,6 +66,11 @@ class Context(Protocol):
 
     def run(self, recipe: Recipe, **options: Any) -> RunReport:
         """Check, preview, confirm, lock, journal and run a recipe; or only the first two in a dry run."""
+        ...
+
+    @property
+    def runner(self) -> Runner:
+        """The runner behind `run`, for what only `regctl run` does: resume and abandon."""
         ...
 
     def show(self, report: Report) -> None:

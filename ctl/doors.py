@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from difflib import get_close_matches
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctl.errors import CommandFailedError, ConfigError, UsageError
@@ -39,6 +40,8 @@ class Doors:
         self.state_dir = state_dir
         self._plugins = plugins
         self._stack = stack
+        self._mutex = Lock()
+        self._locks: dict[tuple[str, ...], Lock] = {}
         self._opened: dict[tuple[str, ...], Any] = {}
         self.secrets: set[str] = set()  # every secret text that was fetched, to be blotted out of messages
 
@@ -147,14 +150,18 @@ class Doors:
         return secret
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Made]) -> Made:
-        if key not in self._opened:
-            made = make()
-            self._opened[key] = made
-            close = getattr(made, "close", None)
-            if callable(close):
-                self._stack.callback(close)
-        made = self._opened[key]
-        return made
+        # A lock for each thing: `status` looks at all of them at once, and one that hangs must hold up no other.
+        with self._mutex:
+            lock = self._locks.setdefault(key, Lock())
+        with lock:
+            if key not in self._opened:
+                made = make()
+                self._opened[key] = made
+                close = getattr(made, "close", None)
+                if callable(close):
+                    self._stack.callback(close)
+            found: Made = self._opened[key]
+            return found
 
     def _local_host(self, name: str) -> Host:
         from ctl.hosts.local import LocalHost
