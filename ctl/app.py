@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ctl.plugins import Plugins
     from ctl.recipes.model import Recipe, RunReport
     from ctl.recipes.runner import Runner
+    from ctl.recipes.runner import Runner
     from ctl.report.model import Report
 
 DEFAULT_STATE_DIR = "/var/lib/regctl"
@@ -137,20 +138,17 @@ class App:
         """Tell the operator something while working."""
         self.reporter.event(event)
 
+    def runner(self) -> Runner:
+        """The runner of recipes, with this process's terminal and command line."""
+        from ctl import listing
+        from ctl.recipes.runner import Runner
+
+        return Runner(self.world, emit=self.emit, confirm=self.confirm, version=listing.own_version())
+
     def run(self, recipe: Recipe, **options: Any) -> RunReport:
         """Check, preview, confirm, lock, journal and run a recipe; or only the first two in a dry run."""
         settings = {"dry_run": self.options.dry_run, "yes": self.options.yes, **options}
-        return self.runner.run(recipe, **settings)
-
-    @property
-    def runner(self) -> Runner:
-        """The one runner; without a terminal to ask on, it refuses what would need a yes."""
-        from ctl.listing import own_version
-        from ctl.recipes.runner import Runner
-
-        terminal = _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
-        confirm = self.confirm if terminal else None
-        return Runner(self.world, emit=self.emit, confirm=confirm, version=own_version())
+        return self.runner().run(recipe, **settings)
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; everything but yes is a no."""
