@@ -28,7 +28,6 @@ _CLAIM = "claim.json"
 _POLL = 0.01  # seconds
 _SETTLE = 5.0  # seconds that a supervisor may take to write the exit code
 _UNKILLABLE = 30.0  # seconds after KILL before we say that a process cannot be killed
-_CHUNK = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -173,12 +172,12 @@ class Jobs:
         return JobStatus("exited", code)
 
     def output(self, job_id: str, stream: Literal["stdout", "stderr"], offset: int) -> bytes:
-        """Return what the job has printed from that byte on, at most 4 MiB at a time."""
+        """Return what the job has printed from that byte on."""
         path = os.path.join(self._path(job_id), stream)
         try:
             with open(path, "rb") as file:
                 file.seek(offset)
-                return file.read(_CHUNK)
+                return file.read()
         except FileNotFoundError:
             return b""
         except OSError as error:
