@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ctl.plugins import Plugins
     from ctl.recipes.model import Recipe, RunReport
     from ctl.recipes.runner import Runner
-    from ctl.recipes.runner import Runner
     from ctl.report.model import Report
 
 DEFAULT_STATE_DIR = "/var/lib/regctl"
@@ -138,6 +137,7 @@ class App:
         """Tell the operator something while working."""
         self.reporter.event(event)
 
+    @property
     def runner(self) -> Runner:
         """The runner of recipes, with this process's terminal and command line."""
         from ctl import listing
@@ -148,7 +148,7 @@ class App:
     def run(self, recipe: Recipe, **options: Any) -> RunReport:
         """Check, preview, confirm, lock, journal and run a recipe; or only the first two in a dry run."""
         settings = {"dry_run": self.options.dry_run, "yes": self.options.yes, **options}
-        return self.runner().run(recipe, **settings)
+        return self.runner.run(recipe, **settings)
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; everything but yes is a no."""

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from ctl.plugins import Plugins
     from ctl.recipes.model import Recipe, RunReport
     from ctl.recipes.runner import Runner
-    from ctl.recipes.runner import Runner
     from ctl.report.events import Event
     from ctl.report.model import Report
     from ctl.world import World
@@ -63,10 +62,6 @@ class Context(Protocol):
 
     def emit(self, event: Event) -> None:
         """Tell the operator something while working (stderr, or a line of jsonl)."""
-        ...
-
-    def runner(self) -> Runner:
-        """Return the runner of recipes, for what is more than running one (`regctl run resume`)."""
         ...
 
     def run(self, recipe: Recipe, **options: Any) -> RunReport:
