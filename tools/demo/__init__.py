@@ -1,0 +1,1 @@
+"""The demo: regctl's main job on a real registry, on a machine where nothing is set up."""
