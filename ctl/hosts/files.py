@@ -15,7 +15,8 @@ from typing import Literal
 from ctl.errors import RefusedError, RegctlError, UsageError
 from ctl.hosts.base import FileInfo
 
-_MARK = ".regctl-"  # in the names of temporary files, so that leftovers can be told
+# in the names of temporary files, so that leftovers can be told from kept originals and claims
+_MARK = ".regctl-tmp-"
 _HOPS = 40  # symbolic links in a row; the kernel's own limit
 _STALE = 3600.0  # seconds after which a temporary file is a killed writer's, not a slow one's
 
