@@ -59,9 +59,7 @@ class Jobs:
     folder: str
 
     def _path(self, job_id: str) -> str:
-        if not _ID.match(job_id):
-            raise UsageError(f"{job_id!r} cannot be a job's id", hint="letters, digits, . _ -")
-        return os.path.join(self.folder, job_id)
+        return os.path.join(self.folder, checked_id(job_id))
 
     def start(self, prepared: Prepared, job_id: str, log: str | None) -> Job:
         """Claim the id, start the program under a supervisor, return when it runs.
@@ -265,6 +263,13 @@ class Jobs:
             return
         except OSError as error:
             raise files.failure(error, "remove", path) from error
+
+
+def checked_id(job_id: str) -> str:
+    """Return the id; UsageError where it could not be the name of a folder."""
+    if not _ID.match(job_id):
+        raise UsageError(f"{job_id!r} cannot be a job's id", hint="letters, digits, . _ -")
+    return job_id
 
 
 def _prints_to(pid: int, path: str) -> bool:
