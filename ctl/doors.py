@@ -150,7 +150,7 @@ class Doors:
         return secret
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Made]) -> Made:
-        # A lock for each thing: `status` looks at all of them at once, and one that hangs must hold up no other.
+        # A lock for each thing: `status` looks at all at once, and one that hangs must hold up no other.
         with self._mutex:
             lock = self._locks.setdefault(key, Lock())
         with lock:

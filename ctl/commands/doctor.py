@@ -72,9 +72,8 @@ def _site(context: Context) -> tuple[Site | None, Finding | None]:
     except ConfigError as error:
         more = f" ({error.details[0]})" if error.details else ""
         return None, Finding("site", "error", f"{error.message}{more}", fix=error.hint)
-    count = len(site.registries)
-    names = ", ".join(site.registries)
-    return site, Finding("site", "ok", f"{context.site_file} describes {count} registries: {names}")
+    names = ", ".join(site.registries) or "no registry"
+    return site, Finding("site", "ok", f"{context.site_file} describes {names}")
 
 
 def _plugins(context: Context) -> Iterator[Finding]:

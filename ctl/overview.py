@@ -1,0 +1,284 @@
+"""How a site stands, by looking only: nothing is started, nothing is written, nothing waited for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ctl.probing import NoAnswer, ask
+
+if TYPE_CHECKING:
+    from ctl.config.models import Node, Registry
+    from ctl.database.base import DatabaseStatus
+    from ctl.http_values import Ping, WriteProbe
+    from ctl.recipes.lock import LockState
+    from ctl.recipes.state import RunState
+    from ctl.storage.base import Space
+    from ctl.world import World
+
+SECONDS = 5.0  # for each round of questions
+LITTLE_ROOM = 0.02  # of the space or the inodes: below it pushes will soon fail
+
+Question = Callable[[], Any]
+Answers = Mapping[tuple[str, ...], Any]
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One node. `None` stands for what could not be found out; `problems` says why."""
+
+    host: str
+    url: str
+    state: str  # running | stopped | unknown
+    listening: bool | None
+    version: str | None
+    backend: str  # filesystem | database
+    read_only: bool | None
+    pid: int | None = None
+    since: float | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CatalogView:
+    """A registry's catalog copy: which import made it, when, and whether the tree changed since."""
+
+    generation: int | None
+    imported_at: str | None
+    stale: bool | None
+
+
+@dataclass(frozen=True)
+class RegistryView:
+    """One registry: its nodes, its storage, its catalog copy, its last collection."""
+
+    name: str
+    engine: str
+    nodes: tuple[NodeView, ...]
+    storage: str  # the driver
+    place: str  # where the storage is, in the driver's words
+    space: Space | None
+    database: str | None
+    catalog: CatalogView | None
+    last_collection: RunState | None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SiteView:
+    """Everything `regctl status` shows."""
+
+    registries: tuple[RegistryView, ...]
+    databases: Mapping[str, DatabaseStatus | NoAnswer]
+    locks: tuple[LockState, ...] = ()
+    open_runs: tuple[RunState, ...] = ()
+    working: frozenset[str] = frozenset()  # ids of the open runs that somebody is at work on
+    problems: tuple[str, ...] = field(default=())
+
+    def all_problems(self) -> list[str]:
+        """Return every problem with its place; nothing is wrong where there is none."""
+        found = list(self.problems)
+        for registry in self.registries:
+            found += [f"{registry.name}: {problem}" for problem in registry.problems]
+            for node in registry.nodes:
+                found += [f"{registry.name} on {node.host}: {problem}" for problem in node.problems]
+        return found
+
+
+def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
+    """Look at these registries and what they stand on."""
+    registries = {name: world.registry(name) for name in names}
+    used = [registry.database for registry in registries.values() if registry.database]
+    questions: dict[tuple[str, ...], Question] = {}
+    for name, registry in registries.items():
+        questions |= _registry_questions(world, name, registry)
+    for database in sorted({*used, *filter(None, [world.site.control_database])}):
+        questions["database", database] = world.database(database).status
+    questions["locks",] = lambda: _locks(world)
+    questions["runs",] = lambda: _runs(world)
+    answers = ask(questions, seconds)
+    databases = {key[1]: answers[key] for key in questions if key[0] == "database"}
+    running = [name for name, status in databases.items() if getattr(status, "reachable", False)]
+    copies = ask(
+        {
+            (name,): _catalog_question(world, name)
+            for name, registry in registries.items()
+            if registry.database in running
+        },
+        seconds,
+    )
+    locks, runs = answers["locks",], answers["runs",]
+    problems = [*_database_problems(databases), *_state_problems(locks, runs)]
+    if isinstance(runs, NoAnswer):
+        runs = ([], {})
+    locks = () if isinstance(locks, NoAnswer) else tuple(locks)
+    working = frozenset(lock.info.run for lock in locks if lock.info and lock.verdict == "alive")
+    problems += [
+        f"the run {run.id} began at {run.started_at} and has not ended: regctl run resume {run.id}"
+        for run in runs[0]
+        if run.id not in working
+    ]
+    return SiteView(
+        tuple(
+            _registry_view(name, registry, answers, copies.get((name,)), runs[1].get(name))
+            for name, registry in registries.items()
+        ),
+        databases,
+        locks,
+        tuple(runs[0]),
+        working,
+        tuple(problems),
+    )
+
+
+def _registry_questions(
+    world: World, name: str, registry: Registry
+) -> Iterator[tuple[tuple[str, ...], Question]]:
+    yield ("space", name), partial(_space, world, name)
+    for node in registry.nodes:
+        yield ("service", name, node.host), partial(_service, world, name, node.host)
+        yield ("listening", name, node.host), partial(_listening, world, node)
+        yield ("version", name, node.host), partial(_version, world, name, node.host)
+        yield ("api", name, node.host), partial(_api, world, name, node.host)
+
+
+def _service(world: World, registry: str, host: str) -> Any:
+    service = world.service(registry, host)
+    state = service.state()
+    return state, service.loaded_config() if state.running else None
+
+
+def _listening(world: World, node: Node) -> bool:
+    from ctl.hosts.services import port_of
+
+    return world.host(node.host).listening(port_of(node.url))
+
+
+def _version(world: World, registry: str, host: str) -> str:
+    return str(world.version(registry, host))
+
+
+def _api(world: World, registry: str, host: str) -> tuple[Ping, WriteProbe]:
+    client = world.client(registry, host)
+    return client.ping(), client.probe_write()
+
+
+def _space(world: World, registry: str) -> Space | None:
+    storage = world.storage(registry)
+    return storage.space() if storage.exists() else None
+
+
+def _locks(world: World) -> list[LockState]:
+    from ctl.recipes.lock import Locks
+
+    return [state for state in Locks(world.state_dir).states() if state.info is not None]
+
+
+def _runs(world: World) -> tuple[list[RunState], dict[str, RunState]]:
+    """Return the open runs, and each registry's last collection."""
+    from ctl.recipes import runs
+
+    last: dict[str, RunState] = {}
+    for run_id in reversed([run_id for run_id in runs.ids(world.state_dir) if "-gc-" in run_id]):
+        run = runs.load(world.state_dir, run_id)
+        for resource in run.resources:
+            kind, _, name = resource.partition("/")
+            if kind == "registry" and run.recipe == "gc" and run.state == "done":
+                last.setdefault(name, run)
+        if set(last) >= set(world.site.registries):
+            break
+    return runs.open_runs(world.state_dir), last
+
+
+def _catalog_question(world: World, registry: str) -> Question:
+    return lambda: world.catalog(registry).freshness()
+
+
+def _database_problems(databases: Mapping[str, Any]) -> Iterator[str]:
+    for name, status in databases.items():
+        if isinstance(status, NoAnswer):
+            yield f"database {name}: {status.why}"
+        elif status.state == "unreachable":
+            yield f"database {name} cannot be reached: {status.detail or 'no reason given'}"
+
+
+def _state_problems(locks: Any, runs: Any) -> Iterator[str]:
+    if isinstance(locks, NoAnswer):
+        yield f"the locks cannot be read: {locks.why}"
+    if isinstance(runs, NoAnswer):
+        yield f"the journals cannot be read: {runs.why}"
+
+
+def _registry_view(
+    name: str, registry: Registry, answers: Answers, catalog: Any, last: RunState | None
+) -> RegistryView:
+    driver = registry.storage.driver
+    settings = getattr(registry.storage, driver)
+    place = getattr(settings, "rootdirectory", "")
+    problems: list[str] = []
+    space = answers["space", name]
+    if isinstance(space, NoAnswer):
+        problems.append(f"its storage cannot be read: {space.why}")
+        space = None
+    elif space is None:
+        problems.append(f"its storage {place or driver} is not there (is the disk mounted?)")
+    elif space.free_bytes < LITTLE_ROOM * space.total_bytes:
+        problems.append("its storage is nearly full")
+    if isinstance(catalog, NoAnswer):
+        problems.append(f"its catalog copy cannot be read: {catalog.why}")
+        catalog = None
+    nodes = tuple(_node_view(name, node, answers) for node in registry.nodes)
+    return RegistryView(
+        name,
+        registry.engine,
+        nodes,
+        driver,
+        place,
+        space,
+        registry.database,
+        catalog,
+        last,
+        tuple(problems),
+    )
+
+
+def _node_view(registry: str, node: Node, answers: Answers) -> NodeView:
+    def answer(kind: str) -> Any:
+        found = answers[kind, registry, node.host]
+        if isinstance(found, NoAnswer):
+            problems.append(f"{kind}: {found.why}")
+            return None
+        return found
+
+    problems: list[str] = []
+    service, loaded = answer("service") or (None, None)
+    listening = answer("listening")
+    version = answer("version")
+    ping, write = answer("api") or (None, None)
+    state = "unknown" if service is None else "running" if service.running else "stopped"
+    if state == "stopped":
+        how = f" ({service.detail})" if service and service.detail not in ("", "stopped") else ""
+        problems.append(f"its service is stopped{how}")
+        if listening:
+            problems.append("something else listens on its port")
+    elif listening is False:
+        problems.append("nothing listens on its port")
+    elif ping is not None and ping.state != "ready":
+        problems.append(ping.detail or f"its API is {ping.state}")
+    if loaded and loaded != node.config_file:
+        problems.append(f"the process loads {loaded}, the site says {node.config_file}")
+    read_only = {"read-only": True, "writable": False}.get(write.state) if write else None
+    return NodeView(
+        node.host,
+        node.url,
+        state,
+        listening,
+        version,
+        "filesystem",
+        read_only,
+        service.process.pid if service and service.process else None,
+        service.since if service else None,
+        tuple(problems),
+    )
