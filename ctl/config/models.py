@@ -41,7 +41,7 @@ def _absolute(path: str) -> str:
         raise _wrong("must be an absolute path, starting with /")
     if any(ord(character) < 32 for character in path) or ".." in path.split("/"):
         raise _wrong("must be a plain path, without .. or control characters")
-    return path
+    return path.rstrip("/") or "/"
 
 
 def _url(url: str) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ctl.config.document import Path, read_document, same, show_path
+from ctl.config.document import Path, read_document, show_path
 from ctl.config.dump import to_yaml
 from ctl.config.files import make_folder, write_atomically
 from ctl.config.load import DROP_IN, LoadedSite, check_site, drop_in_folder, read_files
@@ -83,6 +83,3 @@ def _leaves(value: Mapping[str, Any], path: Path = ()) -> list[Path]:
         is_branch = isinstance(below, Mapping) and below
         found += _leaves(below, (*path, key)) if is_branch else [(*path, key)]
     return found
-
-
-__all__ = ["drop_in_path", "laid_over", "persist", "preview", "same"]

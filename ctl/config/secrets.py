@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -125,6 +126,25 @@ def with_secrets(settings: Mapping[str, Any], fetch: Callable[[str], Secret]) ->
     """Return the settings with every reference at a secret's key replaced by a Secret."""
     references = {path for path, value in secret_leaves(settings) if is_reference(value)}
     return _map(settings, (), lambda path, value: fetch(value) if path in references else value)
+
+
+def moved_out(
+    settings: Mapping[str, Any], place: Callable[[Path], str]
+) -> tuple[dict[str, Any], dict[str, Secret]]:
+    """Return settings with each secret that stands in clear replaced by a reference, and {file: secret}.
+
+    `place` names the file that each is to be moved to.
+    """
+    leaves = {path: value for path, value in secret_leaves(settings) if not is_reference(value)}
+    files = {place(path): Secret(str(value)) for path, value in leaves.items()}
+    changed = _map(settings, (), lambda path, value: f"file:{place(path)}" if path in leaves else value)
+    return changed, files
+
+
+def file_name(registry: str, path: Path) -> str:
+    """Return the name of the file for a registry's secret: main.http.secret."""
+    words = [re.sub(r"[^A-Za-z0-9_-]+", "-", str(part)) for part in path]
+    return ".".join((registry, *words))
 
 
 def revealed(settings: Any) -> Any:

@@ -39,8 +39,9 @@ def compose(registry: Registry, node: Node, defaults: Settings, secret_reference
 
 
 def config_for(registry: Registry, node: Node, defaults: Settings, found: Settings) -> dict[str, Any]:
-    """Return the `config` with which the rendered file means what `found` means, the way back from a file."""
-    config = _difference(_base(registry, node, defaults), _without_empty(found), ())
+    """Return what to lay over `config` so that the rendered file means what `found` means."""
+    base = _overlay(_base(registry, node, defaults), registry.config)
+    config = _difference(base, _without_empty(found))
     http = config.get("http")
     if isinstance(http, dict):
         for _, key in ALWAYS:
@@ -98,12 +99,12 @@ def _overlay(base: Settings, over: Settings) -> dict[str, Any]:
     return merged
 
 
-def _difference(base: Settings, wanted: Settings, path: Path) -> dict[str, Any]:
+def _difference(base: Settings, wanted: Settings) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for key, value in wanted.items():
         old = base.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and old:
-            below = _difference(old, value, (*path, key))
+            below = _difference(old, value)
             if below:
                 config[key] = below
         elif not same(old, value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -83,6 +83,12 @@ class Engine(Protocol):
 
     def check_config(self, config: Mapping[str, Any], version: Version) -> Sequence[ConfigMistake]:
         """Check a parsed configuration file against the schema of a version; every mistake at once."""
+        ...
+
+    def check_paths(
+        self, config: Mapping[str, Any], kind: Callable[[str], str | None]
+    ) -> Sequence[ConfigMistake]:
+        """Check the paths that a file names; `kind` says "file", "directory" or None (not there)."""
         ...
 
     def is_read_only(self, config: Mapping[str, Any]) -> bool:
