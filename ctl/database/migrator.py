@@ -109,8 +109,8 @@ class Migrator:
     ladder: Ladder = field(default_factory=Ladder)
     before_each: Callable[[str], None] = lambda _: None
 
-    def up(self, limit: int | None = None, *, skip_post: bool = False) -> list[str]:
-        """Apply what is pending; return the ids.
+    def up(self, ids: Sequence[str]) -> list[str]:
+        """Apply those of these migrations that are pending, in order; return their ids.
 
         Raises LockedError naming the holder when another migration runs or a table stays locked,
         RefusedError when the database is not ours to migrate. Killed anywhere, each migration is wholly
@@ -118,8 +118,9 @@ class Migrator:
         """
         applied: list[str] = []
         with self.database.connect() as session, self._locked(session):
-            state = self._acceptable(session)
-            for one in state.chosen(limit, skip_post=skip_post):
+            for one in self._acceptable(session).pending:
+                if one.id not in ids:
+                    continue
                 self.before_each(one.id)
                 if not has_bookkeeping(session):
                     self._in_transaction(
@@ -129,11 +130,13 @@ class Migrator:
                 applied.append(one.id)
         return applied
 
-    def down(self, limit: int | None = None) -> list[str]:
-        """Take back what was applied last, in reverse order; return the ids. Raises as `up` does."""
+    def down(self, ids: Sequence[str]) -> list[str]:
+        """Take back those of these migrations that are applied, the last one first. Raises as `up` does."""
         taken: list[str] = []
         with self.database.connect() as session, self._locked(session):
-            for one in taken_back(self._acceptable(session), self.migrations, limit):
+            for one in taken_back(self._acceptable(session), self.migrations):
+                if one.id not in ids:
+                    continue
                 self.before_each(one.id)
                 self._one_down(session, one)
                 taken.append(one.id)
@@ -188,7 +191,7 @@ class Migrator:
 
 
 def taken_back(
-    state: MigrationState, migrations: Sequence[Migration], limit: int | None
+    state: MigrationState, migrations: Sequence[Migration], limit: int | None = None
 ) -> tuple[Migration, ...]:
     """Return what `down` takes back, the one applied last first."""
     shipped = {one.id: one for one in migrations}

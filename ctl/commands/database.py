@@ -1,0 +1,198 @@
+"""Start, migrate and look at regctl's own database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ctl.context import pass_context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ctl.context import Context
+    from ctl.recipes.model import Step
+
+_one = click.option("--database", "name", metavar="NAME", help="A database of the site, by its name.")
+_limit = click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="At most so many migrations of each database."
+)
+
+
+@click.group("database")
+def command() -> None:
+    """Start, migrate and look at regctl's own database."""
+
+
+@command.command("status")
+@_one
+@pass_context
+def status(context: Context, name: str | None) -> None:
+    """Say whether each database answers, its version and its migrations; starts and writes nothing."""
+    from ctl.steps.database_reports import status_report
+
+    names = (name,) if name else tuple(context.site.databases)
+    context.show(status_report(context.world, names))
+
+
+@command.command("start")
+@_one
+@pass_context
+def start(context: Context, name: str | None) -> None:
+    """Start the embedded database, and create it where there is none."""
+    from ctl.steps.database_service import StartDatabase
+
+    _run(context, "database-start", [StartDatabase(database=one) for one in _embedded(context, name)])
+
+
+@command.command("stop")
+@_one
+@click.option("--skip", multiple=True, metavar="CHECK", help="Pass over a check by its name: sessions.")
+@click.option("--skip-reason", default="", metavar="WHY", help="Why a check is passed over; journaled.")
+@pass_context
+def stop(context: Context, name: str | None, skip: tuple[str, ...], skip_reason: str) -> None:
+    """Stop the embedded database; refused while somebody is at work in it."""
+    from ctl.steps.database_service import StopDatabase
+
+    steps = [StopDatabase(database=one) for one in _embedded(context, name)]
+    _run(context, "database-stop", steps, skip=skip, skip_reason=skip_reason)
+
+
+@command.command("shell", context_settings={"ignore_unknown_options": False})
+@_one
+@click.option("--read-only", is_flag=True, help="Refuse every change in the session.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@pass_context
+def shell(context: Context, name: str | None, read_only: bool, arguments: tuple[str, ...]) -> None:
+    """Open psql on a database; ARGUMENTS after `--` go to psql."""
+    from ctl.database.shell import run_client
+    from ctl.errors import UsageError
+
+    if context.options.dry_run:
+        raise UsageError("a shell cannot be tried out", hint="--read-only refuses every change in it")
+    run_client(context.world.database(_single(context, name)), arguments, read_only=read_only)
+
+
+@command.group("migrate")
+def migrate() -> None:
+    """Bring the database's schema up to this regctl, or take migrations back."""
+
+
+@migrate.command("up")
+@_one
+@_limit
+@click.option("--skip-post-deployment", is_flag=True, help="Leave the post-deployment migrations for later.")
+@pass_context
+def up(context: Context, name: str | None, limit: int | None, skip_post_deployment: bool) -> None:
+    """Apply the pending migrations; an embedded database is created and started for it."""
+    from ctl.steps.database_service import StartDatabase
+    from ctl.steps.migrate import MigrateUp
+
+    steps: list[Step] = []
+    for one in _own(context, name):
+        if context.world.database(one).embedded:
+            steps.append(StartDatabase(database=one))
+        steps.append(MigrateUp(database=one, limit=limit, skip_post_deployment=skip_post_deployment))
+    _run(context, "database-migrate-up", steps)
+
+
+@migrate.command("down")
+@_one
+@_limit
+@click.option("--accept-data-loss", is_flag=True, help="What is named as lost may be lost.")
+@pass_context
+def down(context: Context, name: str | None, limit: int | None, accept_data_loss: bool) -> None:
+    """Take migrations back, the last one first; all of them without --limit."""
+    from ctl.steps.migrate import MigrateDown
+
+    # A dry run loses nothing, so it names what would be lost without being allowed to lose it.
+    accepted = accept_data_loss or context.options.dry_run
+    steps = [MigrateDown(database=one, limit=limit, accept_data_loss=accepted) for one in _own(context, name)]
+    question = "Take these migrations back? What is named as lost is gone."
+    _run(context, "database-migrate-down", steps, question=question)
+
+
+@migrate.command("status")
+@_one
+@pass_context
+def migrate_status(context: Context, name: str | None) -> None:
+    """List the migrations that are applied and pending; only reads."""
+    from ctl.steps.database_reports import migrations_report
+
+    context.show(migrations_report(context.world, _own(context, name)))
+
+
+@migrate.command("version")
+@_one
+@pass_context
+def version(context: Context, name: str | None) -> None:
+    """Print the migration that was applied last; only reads."""
+    from ctl.steps.database_reports import version_report
+
+    context.show(version_report(context.world, _own(context, name)))
+
+
+def _run(
+    context: Context,
+    recipe_name: str,
+    steps: Sequence[Step],
+    question: str = "",
+    skip: tuple[str, ...] = (),
+    skip_reason: str = "",
+) -> None:
+    from ctl.recipes.model import Do, Recipe
+    from ctl.steps.database_reports import run_report
+
+    names = dict.fromkeys(str(step.model_dump()["database"]) for step in steps)
+    recipe = Recipe(
+        recipe_name,
+        tuple(Do(step) for step in steps),
+        resources=tuple(f"database/{name}" for name in names),
+        title=recipe_name.replace("-", " "),
+        question=question,
+    )
+    context.show(run_report(context.run(recipe, skip=skip, skip_reason=skip_reason)))
+
+
+def _own(context: Context, given: str | None) -> tuple[str, ...]:
+    """Return the database named, else all that are regctl's; UsageError where there is none."""
+    from ctl.errors import UsageError
+    from ctl.steps.database_state import own_databases
+
+    if given:
+        context.world.database(given)
+        return (given,)
+    names = own_databases(context.site)
+    if not names:
+        raise UsageError(
+            "the site has no database for regctl to migrate",
+            hint="add `databases: {metadata: {embedded: true}}`, and `database: metadata` to a registry",
+        )
+    return names
+
+
+def _embedded(context: Context, given: str | None) -> tuple[str, ...]:
+    from ctl.errors import UsageError
+
+    if given:
+        if not context.world.database(given).embedded:
+            raise UsageError(f"database {given} is not regctl's own: it is started and stopped where it runs")
+        return (given,)
+    names = tuple(name for name, one in context.site.databases.items() if one.embedded)
+    if not names:
+        raise UsageError("the site has no embedded database", hint="add one with `embedded: true`")
+    return names
+
+
+def _single(context: Context, given: str | None) -> str:
+    from ctl.errors import UsageError
+
+    names = (given,) if given else tuple(context.site.databases)
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise UsageError("the site has no database", hint="add one below `databases:`")
+    raise UsageError(
+        "which database? the site has several", hint=f"name one with --database: {', '.join(names)}"
+    )

@@ -1,0 +1,48 @@
+"""Become psql on a database."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from ctl.database.programs import client_program
+
+if TYPE_CHECKING:
+    from ctl.database.base import Database
+    from ctl.secret import Secret
+
+
+def client_environment(
+    given: Mapping[str, str], ours: Mapping[str, str], passfile: int | None
+) -> dict[str, str]:
+    """Return psql's environment: the caller's without any PG* variable, and what leads to the database.
+
+    No variable of the caller's may lead it to another database, or with another password.
+    """
+    kept = {key: value for key, value in given.items() if not key.startswith("PG") or key == "PGTZ"}
+    # Where there is no password, none is looked for: not in ~/.pgpass either.
+    place = "/dev/null" if passfile is None else f"/proc/self/fd/{passfile}"
+    return {**kept, **ours, "PGPASSFILE": place}
+
+
+def run_client(database: Database, arguments: Sequence[str], *, read_only: bool) -> NoReturn:
+    """Replace this process by psql. Raises UnreachableError for an embedded database that is stopped.
+
+    The password lies in memory under a descriptor that only psql inherits: in no argument, no variable
+    and no file.
+    """
+    call = database.client_command(read_only=read_only)
+    program = client_program()
+    descriptor = _in_memory(call.passfile) if call.passfile else None
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(program, [*call.argv, *arguments], client_environment(os.environ, call.env, descriptor))  # noqa: S606
+
+
+def _in_memory(secret: Secret) -> int:
+    descriptor = os.memfd_create("regctl-passfile", 0)  # without MFD_CLOEXEC: psql is to have it
+    os.fchmod(descriptor, 0o600)  # libpq passes over a file that others may read
+    os.write(descriptor, secret.reveal().encode())
+    return descriptor
