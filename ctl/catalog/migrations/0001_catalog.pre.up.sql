@@ -70,7 +70,7 @@ CREATE TABLE regctl.blobs (
 CREATE TABLE regctl.manifests (
     registry_id   integer NOT NULL,
     digest        bytea NOT NULL,
-    state         text NOT NULL,                   -- parsed | mismatch (other bytes than the digest says) | opaque (unreadable) | missing
+    state         text NOT NULL,                   -- parsed | doubtful (it or its config is not what its digest says) | opaque (unreadable) | missing; all but parsed are read again
     kind          text NOT NULL,                   -- image | index | schema1 | artifact | unknown
     media_type    text NOT NULL,
     artifact_type text NOT NULL DEFAULT '',

@@ -1,0 +1,148 @@
+"""What the catalog database answers to a plan of garbage; only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ctl.catalog.digests import pack, unpack
+from ctl.catalog.model import Descriptor, Manifest, Role
+from ctl.database.queries import load_queries
+
+if TYPE_CHECKING:
+    from ctl.database.base import Session
+
+# What is wrong with a repository in one of these ways hides nothing that it uses.
+_HARMLESS = frozenset(
+    {"no-tags-directory", "no-layers-directory", "stray-file", "missing-blob", "wrong-size", "bad-config"}
+    | {"schema1-manifest", "unlinked-child", "missing-link"}
+)
+
+
+@dataclass(frozen=True)
+class KnownRepository:
+    """A repository as the catalog knows it; a print is None where the tree must be read."""
+
+    id: int
+    name: str
+    revisions_print: bytes | None
+    tags_print: bytes | None
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What the tree says anew: repositories not to be believed, roots instead, blobs added."""
+
+    changed: Sequence[int] = ()
+    opaque: Sequence[int] = ()
+    roots: Sequence[bytes] = ()  # digests, stored form
+    new_blobs: Sequence[tuple[bytes, int]] = ()
+
+
+class GarbageQueries:
+    """Ask one registry's catalog through one session."""
+
+    def __init__(self, session: Session, registry_id: int) -> None:
+        self._session = session
+        self._id = registry_id
+        self._sql = load_queries("ctl.catalog.sql")
+        # The joins are over all there is: they belong in memory, and a loop over an index is never better.
+        for setting in ("SET work_mem = '128MB'", "SET enable_nestloop = off", "SET jit = off"):
+            session.execute(setting)
+
+    def repositories(self) -> list[KnownRepository]:
+        """Return every repository with the prints of its links."""
+        rows = self._session.rows(self._sql["garbage_repositories"], [self._id])
+        return [KnownRepository(i, n, _bytes(r), _bytes(t)) for i, n, r, t in rows]
+
+    def shards(self) -> dict[str, bytes | None]:
+        """Map each folder of blobs, such as "sha256/ab", to the print of its names."""
+        rows = self._session.rows(self._sql["garbage_shards"], [self._id])
+        return {shard: _bytes(names) for shard, names in rows}
+
+    def shard_blobs(self, shard: str) -> set[str]:
+        """Return the digests that the catalog has in one folder of blobs."""
+        algorithm, _, digits = shard.partition("/")
+        low = pack(f"{algorithm}:" + digits.ljust(2, "0"))
+        high = low[:-1] + bytes((low[-1] + 1,)) if low[-1] < 255 else low[:-2] + bytes((low[0] + 1,))
+        rows = self._session.rows(self._sql["garbage_shard_blobs"], [self._id, low, high])
+        return {unpack(bytes(row[0])) for row in rows}
+
+    def opaque(self) -> list[int]:
+        """Return the repositories with an entry that the import could not read."""
+        from ctl.catalog.findings import KINDS
+
+        kinds = sorted(KINDS.keys() - _HARMLESS)
+        rows = self._session.rows(self._sql["garbage_opaque"], [self._id, self._id, kinds])
+        return [int(row[0]) for row in rows]
+
+    def unparsed(self) -> set[str]:
+        """Return stored manifests that something refers to and no import has parsed."""
+        rows = self._session.rows(self._sql["garbage_unparsed"], [self._id, self._id])
+        return {unpack(bytes(row[0])) for row in rows}
+
+    def known(self, digests: Iterable[str]) -> dict[str, str]:
+        """Map those of the manifests that an import has read to their state."""
+        packed = [pack(digest) for digest in digests]
+        rows = self._session.rows(self._sql["garbage_known_manifests"], [self._id, packed])
+        return {unpack(bytes(digest)): str(state) for digest, state in rows}
+
+    def garbage(self, overlay: Overlay) -> dict[str, int]:
+        """Return what is stored and not reachable, with sizes; what vanished since is still in it."""
+        new = overlay.new_blobs
+        changed, opaque = list(overlay.changed), list(overlay.opaque)
+        rows = self._session.rows(
+            self._sql["garbage_blobs"],
+            [self._id, self._id, changed, self._id, changed, self._id, opaque, list(overlay.roots)]
+            + [self._id, self._id, [digest for digest, _ in new], [size for _, size in new]],
+        )
+        return {unpack(bytes(digest)): int(size) for digest, size in rows}
+
+    def stored(self) -> tuple[int, int]:
+        """Return how many blobs the catalog has, and their bytes."""
+        row = self._session.one(self._sql["garbage_stored"], [self._id])
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def sizes(self, digests: Iterable[str]) -> int:
+        """Return the bytes of those blobs."""
+        row = self._session.one(self._sql["garbage_sizes"], [self._id, [pack(d) for d in digests]])
+        return int(row[0]) if row else 0
+
+    def links(self, digests: Iterable[str], changed: Sequence[int]) -> dict[str, set[str]]:
+        """Map blobs to the repositories (the changed ones aside) that link them as a layer."""
+        found: dict[str, set[str]] = {}
+        packed = [pack(digest) for digest in digests]
+        for digest, name in self._session.rows(self._sql["garbage_links"], [self._id, packed, list(changed)]):
+            found.setdefault(unpack(bytes(digest)), set()).add(name)
+        return found
+
+    def workload(self) -> tuple[int, int, int]:
+        """Return manifest links, layer links, and manifests x tags summed over the repositories."""
+        row = self._session.one(self._sql["garbage_workload"], [self._id] * 4)
+        return (int(row[0]), int(row[1]), int(row[2])) if row else (0, 0, 0)
+
+    def all_links(self, kind: str, changed: Sequence[int]) -> dict[str, set[str]]:
+        """Map each repository (the changed ones aside) to its digests; `kind`: revisions, tags, layers."""
+        found: dict[str, set[str]] = {}
+        query = self._sql[f"garbage_all_{kind}"]
+        for name, digest in self._session.stream(query, [self._id, list(changed)]):
+            found.setdefault(name, set()).add(unpack(bytes(digest)))
+        return found
+
+    def all_manifests(self) -> dict[str, Manifest]:
+        """Return what every manifest refers to; media types and sizes are left out."""
+        references: dict[str, list[Descriptor]] = {}
+        for manifest, digest, role in self._session.stream(self._sql["garbage_all_references"], [self._id]):
+            parts = references.setdefault(unpack(bytes(manifest)), [])
+            parts.append(Descriptor(unpack(bytes(digest)), Role(role), "", -1))
+        return {d: Manifest(d, "", 0, "", "", "", tuple(parts)) for d, parts in references.items()}
+
+    def all_blobs(self) -> dict[str, int]:
+        """Map every stored blob to its size."""
+        rows = self._session.stream(self._sql["garbage_all_blobs"], [self._id])
+        return {unpack(bytes(digest)): int(size) for digest, size in rows}
+
+
+def _bytes(value: object) -> bytes | None:
+    return bytes(value) if isinstance(value, bytes | memoryview) else None

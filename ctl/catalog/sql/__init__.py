@@ -1,0 +1,1 @@
+"""The catalog database's named queries."""

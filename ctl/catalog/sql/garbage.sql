@@ -1,0 +1,121 @@
+-- What a plan of garbage asks of the catalog. "changed" are the repositories whose links the tree tells
+-- anew, "opaque" those where an entry could not be read.
+
+-- name: garbage_repositories
+SELECT id, name, revisions_print, tags_print
+FROM regctl.repositories
+WHERE registry_id = %s
+
+-- name: garbage_shards
+SELECT shard, names_print FROM regctl.blob_shards WHERE registry_id = %s
+
+-- name: garbage_shard_blobs
+SELECT digest FROM regctl.blobs WHERE registry_id = %s AND digest >= %s AND digest < %s
+
+-- name: garbage_opaque
+SELECT l.repository_id
+FROM regctl.manifest_links l
+LEFT JOIN regctl.manifests m ON m.registry_id = l.registry_id AND m.digest = l.digest
+WHERE l.registry_id = %s AND m.state IS DISTINCT FROM 'parsed'
+UNION
+SELECT r.id
+FROM regctl.repositories r
+JOIN regctl.findings f ON f.registry_id = r.registry_id AND f.scope = 'repository ' || r.name
+WHERE r.registry_id = %s AND f.kind = ANY (%s::text[])
+
+-- name: garbage_unparsed
+-- Stored index children and tagged digests that were never parsed: what they need is not known yet.
+SELECT r.digest
+FROM regctl.manifest_references r
+JOIN regctl.blobs b ON b.registry_id = r.registry_id AND b.digest = r.digest
+WHERE r.registry_id = %s AND r.role = 'manifest'
+  AND NOT EXISTS (
+      SELECT FROM regctl.manifests m WHERE m.registry_id = r.registry_id AND m.digest = r.digest
+  )
+UNION
+SELECT t.digest
+FROM regctl.tags t
+JOIN regctl.blobs b ON b.registry_id = t.registry_id AND b.digest = t.digest
+WHERE t.registry_id = %s
+  AND NOT EXISTS (
+      SELECT FROM regctl.manifests m WHERE m.registry_id = t.registry_id AND m.digest = t.digest
+  )
+
+-- name: garbage_known_manifests
+SELECT digest, state FROM regctl.manifests WHERE registry_id = %s AND digest = ANY (%s::bytea[])
+
+-- name: garbage_blobs
+WITH RECURSIVE children AS MATERIALIZED (
+    SELECT manifest, digest FROM regctl.manifest_references WHERE registry_id = %s AND role = 'manifest'
+),
+kept AS (
+    (
+        SELECT digest FROM regctl.manifest_links
+        WHERE registry_id = %s AND repository_id <> ALL (%s::bigint[])
+        UNION
+        SELECT digest FROM regctl.tags
+        WHERE registry_id = %s AND repository_id <> ALL (%s::bigint[])
+        UNION
+        SELECT digest FROM regctl.blob_links
+        WHERE registry_id = %s AND repository_id = ANY (%s::bigint[])
+        UNION
+        SELECT * FROM unnest(%s::bytea[])
+    )
+    UNION
+    SELECT children.digest FROM kept JOIN children ON children.manifest = kept.digest
+),
+live AS (
+    SELECT digest FROM kept
+    UNION
+    SELECT r.digest
+    FROM regctl.manifest_references r
+    WHERE r.registry_id = %s AND r.role IN ('config', 'layer', 'foreign')
+      AND r.manifest IN (SELECT digest FROM kept)
+),
+stored AS (
+    SELECT digest, size FROM regctl.blobs WHERE registry_id = %s
+    UNION ALL
+    SELECT * FROM unnest(%s::bytea[], %s::bigint[])
+)
+SELECT digest, size FROM stored WHERE NOT EXISTS (SELECT FROM live WHERE live.digest = stored.digest)
+
+-- name: garbage_stored
+SELECT count(*), coalesce(sum(size), 0)::bigint FROM regctl.blobs WHERE registry_id = %s
+
+-- name: garbage_sizes
+SELECT coalesce(sum(size), 0)::bigint FROM regctl.blobs WHERE registry_id = %s AND digest = ANY (%s::bytea[])
+
+-- name: garbage_links
+SELECT l.digest, r.name
+FROM regctl.blob_links l
+JOIN regctl.repositories r ON r.registry_id = l.registry_id AND r.id = l.repository_id
+WHERE l.registry_id = %s AND l.digest = ANY (%s::bytea[]) AND l.repository_id <> ALL (%s::bigint[])
+
+-- name: garbage_workload
+SELECT (SELECT count(*) FROM regctl.manifest_links WHERE registry_id = %s),
+       (SELECT count(*) FROM regctl.blob_links WHERE registry_id = %s),
+       (SELECT coalesce(sum(m.n * t.n), 0)::bigint
+        FROM (SELECT repository_id, count(*) AS n FROM regctl.manifest_links WHERE registry_id = %s GROUP BY 1) m
+        JOIN (SELECT repository_id, count(*) AS n FROM regctl.tags WHERE registry_id = %s GROUP BY 1) t
+          USING (repository_id))
+
+-- name: garbage_all_revisions
+SELECT r.name, l.digest FROM regctl.manifest_links l
+JOIN regctl.repositories r ON r.registry_id = l.registry_id AND r.id = l.repository_id
+WHERE l.registry_id = %s AND l.repository_id <> ALL (%s::bigint[])
+
+-- name: garbage_all_tags
+SELECT r.name, t.digest FROM regctl.tags t
+JOIN regctl.repositories r ON r.registry_id = t.registry_id AND r.id = t.repository_id
+WHERE t.registry_id = %s AND t.repository_id <> ALL (%s::bigint[])
+
+-- name: garbage_all_layers
+SELECT r.name, l.digest FROM regctl.blob_links l
+JOIN regctl.repositories r ON r.registry_id = l.registry_id AND r.id = l.repository_id
+WHERE l.registry_id = %s AND l.repository_id <> ALL (%s::bigint[])
+
+-- name: garbage_all_references
+SELECT manifest, digest, role FROM regctl.manifest_references WHERE registry_id = %s
+
+-- name: garbage_all_blobs
+SELECT digest, size FROM regctl.blobs WHERE registry_id = %s
