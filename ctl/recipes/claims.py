@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ctl.errors import LockedError
+from ctl.errors import LockedError, RefusedError
 from ctl.recipes import failpoints
+from ctl.recipes.identity import controller_id
 from ctl.recipes.journal import FencedError
 
 if TYPE_CHECKING:
+    from ctl.recipes.lock import Locks
     from ctl.world import World
 
 _BEFORE_LIMIT = 65536  # bytes of states before in a claim: they help a person, and must not fill /etc
@@ -108,6 +110,28 @@ def refusal(spot: Spot, claim: Claim) -> LockedError:
         hint=f"finish it there (`regctl run resume {claim.run}`); if that controller is gone for good:"
         f" regctl lock break {claim.run} --reason WHY",
     )
+
+
+def break_claims(world: World, locks: Locks, run_id: str, reason: str, *, dry_run: bool) -> int:
+    """Remove the claims of another controller's run; return how many there are.
+
+    RefusedError if the run is one of this controller's: that is resumed or abandoned.
+    """
+    own = controller_id(world.state_dir, create=False)
+    count = 0
+    for spot in spots(world, [f"registry/{name}" for name in world.site.registries]):
+        claim = read_claim(world, spot)
+        if claim is None or claim.run != run_id:
+            continue
+        if claim.controller == own:
+            raise RefusedError(
+                f"run {run_id} is this controller's own", hint=f"regctl run resume {run_id}, or abandon"
+            )
+        count += 1
+        if not dry_run:
+            locks.audit_claim(f"registry/{spot.registry}", vars(claim), reason)
+            world.host(spot.host).remove(spot.path)
+    return count
 
 
 class Claims:

@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ctl.recipes.journal import Journal
+from ctl.errors import RegctlError
+from ctl.recipes.journal import FencedError, Journal, Record, now
 from ctl.recipes.signals import Stop
 from ctl.recipes.state import RunState
 
@@ -64,10 +65,24 @@ class LiveRun:
         self._guard = guard
         self.id, self.epoch, self.recipe = state.id, state.epoch, state.recipe
         self.current = ""  # the path of the step at work
+        self.backing_out = False  # from here on getting out comes before writing down that we did
+        self.unwritten: RegctlError | None = None
 
     def write(self, kind: str, **payload: Any) -> None:
-        """Journal a record, flushed."""
-        self.state.fold(self.journal.append(kind, payload))
+        """Journal a record, flushed; RegctlError if that fails, but not while backing out.
+
+        A full disk below state_dir must not keep a registry read-only: leaving a scope twice is safe.
+        """
+        try:
+            record = self.journal.append(kind, payload)
+        except FencedError:
+            raise
+        except RegctlError as error:
+            if not self.backing_out:
+                raise
+            self.unwritten = error
+            record = Record(0, now(), kind, payload)
+        self.state.fold(record)
 
     def stopping(self) -> bool:
         """Say whether the operator asked to stop."""

@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -239,19 +239,18 @@ class Locks:
             os.close(descriptor)
         return False
 
+    def audit_claim(self, resource: str, claim: Mapping[str, Any], reason: str) -> None:
+        """Write down that another controller's claim is taken away."""
+        private_directory(self.folder)
+        self._append("claim-broken", resource, claim, myself().user, reason)
+
     def _audit(self, what: str, state: LockState, user: str, reason: str) -> None:
-        append_line(
-            os.path.join(self.folder, "audit.jsonl"),
-            {
-                "time": now(),
-                "what": what,
-                "resource": state.resource,
-                "epoch": state.epoch,
-                "info": state.info.as_json() if state.info else None,
-                "user": user,
-                "reason": reason,
-            },
-        )
+        info = state.info.as_json() if state.info else None
+        self._append(what, state.resource, {"epoch": state.epoch, "info": info}, user, reason)
+
+    def _append(self, what: str, resource: str, facts: Mapping[str, Any], user: str, reason: str) -> None:
+        record = {"time": now(), "what": what, "resource": resource, "user": user, "reason": reason}
+        append_line(os.path.join(self.folder, "audit.jsonl"), {**record, **facts, "resource": resource})
 
 
 def new_info(command: str, reason: str, *, kind: str = "process", run: str = "") -> LockInfo:

@@ -30,7 +30,7 @@ def resume(runner: Runner, run_id: str, *, leave_only: bool, yes: bool) -> RunRe
 
     LockedError (5) if its regctl still lives, RefusedError (6) if its journal or recipe cannot be trusted.
     """
-    state = _open_run(runner, run_id)
+    state = open_run(runner, run_id)
     if state.state == "unreadable":
         raise RefusedError(
             f"run {state.id} cannot be resumed: {state.reason}",
@@ -54,7 +54,7 @@ def abandon(runner: Runner, run_id: str, reason: str, *, leave_open_scopes: bool
     """Close an open run as it stands; RefusedError if scopes are open and that was not asked for."""
     if not reason.strip():
         raise UsageError("abandoning a run needs a reason", hint="--reason WHY")
-    state = _open_run(runner, run_id)
+    state = open_run(runner, run_id)
     _demand_dead(runner, state)
     opened = [state.at(path).title for path in state.open_scopes()]
     unsure = state.state == "unreadable"
@@ -81,7 +81,8 @@ def abandon(runner: Runner, run_id: str, reason: str, *, leave_open_scopes: bool
     return runs.load(runner.world.state_dir, state.id)
 
 
-def _open_run(runner: Runner, run_id: str) -> RunState:
+def open_run(runner: Runner, run_id: str) -> RunState:
+    """Find an open run by the beginning of its id, or the only one; UsageError if there is none."""
     state_dir = runner.world.state_dir
     if not run_id:
         found = runs.open_runs(state_dir)

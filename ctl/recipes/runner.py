@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ctl.errors import InterruptedRunError, LockedError, Outcome, RefusedError, UsageError
+from ctl.errors import InterruptedRunError, LockedError, Outcome, RefusedError, RegctlError, UsageError
 from ctl.recipes import checks, failpoints, runs
 from ctl.recipes.attempt import Waits
 from ctl.recipes.checks import Skips
@@ -15,6 +15,7 @@ from ctl.recipes.live import CheckRun, safe
 from ctl.recipes.lock import Locks
 from ctl.recipes.model import Preview, Problem, Recipe, RunReport
 from ctl.recipes.session import Session
+from ctl.recipes.state import by_path
 from ctl.report.events import Message, Planned
 
 if TYPE_CHECKING:
@@ -144,12 +145,12 @@ def takeable(state: RunState) -> bool:
     """Say whether an open run may simply be closed by the next one on its resources."""
     if state.state == "unreadable" or state.open_scopes():
         return False
-    recipe = state.load() if state.in_flight() else None
-    if recipe is None:
+    if not state.in_flight():
         return True
-    from ctl.recipes.state import by_path
-
-    steps = by_path(recipe)
+    try:
+        steps = by_path(state.load())
+    except RegctlError:
+        return False  # a plugin is gone: nobody can tell what its step does
     return not any(steps[path].step.irreversible for path in state.in_flight())
 
 

@@ -131,12 +131,13 @@ class Session:
 
     def _execute(self, executor: Executor, claims: Claims, *, leave_only: bool) -> RunReport:
         run, recipe = executor.run, executor.recipe
+        only_back = leave_only or run.state.unwinding is not None
         try:
-            if not leave_only and run.state.unwinding is None:
-                self._forward(executor, claims)
-            else:
+            if only_back:
                 claims.place(recipe.resources)
-                self._decide(run, "failed", Outcome.FAILED, "backed out by `run resume`")
+                self._decide(run, "interrupted", Outcome.INTERRUPTED, "backed out by `run resume`")
+            else:
+                self._forward(executor, claims)
             if run.state.unwinding is not None:
                 executor.unwind()
             self._remove(claims)
@@ -144,8 +145,8 @@ class Session:
             return self._left_open(executor, Outcome.INTERRUPTED, "stopped at once by a second Ctrl-C")
         except StuckError as error:
             self._tell(error)
-            return self._left_open(executor, Outcome.FAILED, error.message)
-        return self._end(executor)
+            return self._left_open(executor, Outcome.FAILED, "not everything could be put back")
+        return self._end(executor, backed_out=only_back)
 
     def _forward(self, executor: Executor, claims: Claims) -> None:
         run = executor.run
@@ -164,6 +165,7 @@ class Session:
 
     def _decide(self, run: LiveRun, state: str, outcome: Outcome, reason: str) -> None:
         """Journal that the run backs out from here on; once decided, it stays decided."""
+        run.backing_out = True
         if run.state.unwinding is None:
             run.write("unwind", state=state, outcome=outcome.value, reason=reason)
 
@@ -183,7 +185,7 @@ class Session:
 
     # -- letting go -------------------------------------------------------------------------------
 
-    def _end(self, executor: Executor) -> RunReport:
+    def _end(self, executor: Executor, *, backed_out: bool) -> RunReport:
         run = executor.run
         unwinding = run.state.unwinding
         if unwinding is None:
@@ -191,8 +193,13 @@ class Session:
             outcome = outcome_of([record.result for record in self._records(executor)])
         else:
             state, reason = unwinding["state"], unwinding["reason"]
-            outcome = Outcome(unwinding["outcome"])
+            # Backing out was all that there was to do, and it is done.
+            outcome = Outcome.CHANGED if backed_out else Outcome(unwinding["outcome"])
+        run.unwritten = None
         run.write("end", state=state, outcome=outcome.value, reason=reason)
+        if run.unwritten is not None:
+            self._tell(run.unwritten)
+            return self._left_open(executor, Outcome.FAILED, "its end could not be journaled")
         runs.prune(self.state_dir)
         return self._report(executor, state, outcome)
 
