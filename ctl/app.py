@@ -65,6 +65,9 @@ class App:
             if name == "output":
                 self._check_format(value)
             self.options = replace(self.options, **{name: value})
+        if self._reporter is not None:  # a warning was said before the line was read to its end
+            self._reporter.close()
+            self._reporter = None
 
     @property
     def site_file(self) -> str:
@@ -139,11 +142,13 @@ class App:
 
     @property
     def runner(self) -> Runner:
-        """The runner of recipes, with this process's terminal and command line."""
+        """The runner of recipes; without a terminal to ask on, it refuses what would need a yes."""
         from ctl import listing
         from ctl.recipes.runner import Runner
 
-        return Runner(self.world, emit=self.emit, confirm=self.confirm, version=listing.own_version())
+        terminal = _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+        confirm = self.confirm if terminal else None
+        return Runner(self.world, emit=self.emit, confirm=confirm, version=listing.own_version())
 
     def run(self, recipe: Recipe, **options: Any) -> RunReport:
         """Check, preview, confirm, lock, journal and run a recipe; or only the first two in a dry run."""
@@ -177,7 +182,12 @@ class App:
     def fail(self, outcome: Outcome, message: str, hint: str, details: tuple[str, ...]) -> None:
         """End a command that failed."""
         ending = Ending(self.command, outcome, message, hint, details)
-        self.reporter.failure(ending, reported=self._code is not None)
+        try:
+            reporter = self.reporter
+        except Exception:  # the format itself cannot be had: what happened must still be told
+            self.options = replace(self.options, output="table")
+            reporter = self.reporter
+        reporter.failure(ending, reported=self._code is not None)
 
     @property
     def command(self) -> str:

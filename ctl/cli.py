@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -38,23 +39,28 @@ def run(argv: list[str]) -> int:
         return EXIT_CODES[Outcome.USAGE]
     app = App(commands.options_before_parsing(argv))
     try:
-        with app, root.make_context("regctl", list(argv), obj=app) as context:
-            root.invoke(context)
-    except click.exceptions.Exit as end:
-        return app.finish(end.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        if app.options.output == "table":
-            print(error.format_message(), file=sys.stderr)  # noqa: T201
-            return EXIT_CODES[Outcome.USAGE]
-        return _report(app, error)
-    except SystemExit as end:
-        return app.finish(end.code if isinstance(end.code, int) else int(end.code is not None))
+        return app.finish(_invoke(root, app, argv))
     except BaseException as error:
         return _report(app, error)
-    return app.finish()
+
+
+def _invoke(root: commands.Root, app: App, argv: list[str]) -> int | None:
+    """Call the command; return an exit code only where it is not for the application to say."""
+    try:
+        with app, root.make_context("regctl", list(argv), obj=app) as context:
+            root.invoke(context)
+    except click.exceptions.Exit as end:  # --help and --version
+        return end.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return None
 
 
 def _report(app: App, error: BaseException) -> int:
+    """Tell an error to the operator and to scripts; return its exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and app.options.output == "table":
+        print(error.format_message(), file=sys.stderr)  # noqa: T201
+        return EXIT_CODES[Outcome.USAGE]
     if isinstance(error, click.UsageError) and error.ctx is not None:
         app.words = commands.command_words(error.ctx)
     failure = understood(error)
@@ -65,7 +71,11 @@ def _report(app: App, error: BaseException) -> int:
             hint="" if app.options.verbose else "the same command with -v shows where; please report it",
             details=_traceback(error) if app.options.verbose else (),
         )
-    app.fail(failure.outcome, failure.message, failure.hint, failure.details)
+    try:
+        app.fail(failure.outcome, failure.message, failure.hint, failure.details)
+    except OSError as lost:  # standard output cannot be written: a full disk, say
+        with contextlib.suppress(OSError):
+            print(f"regctl: the report cannot be written: {lost}", file=sys.stderr)  # noqa: T201
     return failure.exit_code
 
 
