@@ -18,7 +18,7 @@ _OTHER_DRIVERS = frozenset(
     {"filesystem", "inmemory", "azure", "gcs", "s3", "s3aws", "s3goamazon", "swift", "oss"}
 )
 _SSH_ONLY = ("address", "port", "user", "become", "identity_file", "known_hosts_file")
-_EXTERNAL_ONLY = ("host", "port", "dbname", "user", "password", "sslmode")
+_EXTERNAL_ONLY = ("host", "port", "dbname", "user", "password", "sslmode", "sslrootcert")
 
 
 def cross_check(site: Mapping[str, Any]) -> Iterator[Wrong]:

@@ -105,6 +105,9 @@ class Database(Model):
     user: NonEmpty | None = None
     password: SecretReference | None = None  # env:NAME, file:/path or command:argv
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "verify-full"
+    sslrootcert: AbsolutePath | None = (
+        None  # who may sign the server's certificate; absent: as the system says
+    )
 
 
 class Credentials(Model):

@@ -47,5 +47,6 @@ def open_database(
         dbname=config.dbname or "",
         user=config.user or "",
         sslmode=config.sslmode,
+        sslrootcert=config.sslrootcert or "",
         password=lambda: resolve_secret(reference) if reference else None,
     )

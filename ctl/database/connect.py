@@ -20,6 +20,8 @@ _KEEPALIVES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60000,  # milliseconds
 }
+# libpq fills what is left open from the operator's PG* variables: none of them may lead us elsewhere.
+_SETTLED = {"hostaddr": "", "options": "", "passfile": "/nonexistent", "client_encoding": "utf8"}
 _CHECK_CLIENT_SINCE = 140000  # client_connection_check_interval came with PostgreSQL 14
 
 
@@ -34,7 +36,7 @@ def connect(
 
     try:
         connection: psycopg.Connection[Row] = psycopg.connect(
-            **parameters,  # type: ignore[arg-type]  # libpq's parameters, not psycopg's own
+            **{**_SETTLED, **parameters},  # type: ignore[arg-type]  # libpq's parameters, not psycopg's own
             **_KEEPALIVES,  # type: ignore[arg-type]
             connect_timeout=timeout,
             application_name="regctl",

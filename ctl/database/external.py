@@ -11,7 +11,8 @@ from ctl.database.session import PostgresSession
 from ctl.errors import RegctlError
 from ctl.secret import Secret
 
-_STATUS_TIMEOUT = 5
+_STATUS_TIMEOUT = 5  # seconds
+_SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # Debian's package ca-certificates
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class ExternalDatabase:
     dbname: str
     user: str
     sslmode: str
+    sslrootcert: str  # "" where the system's own authorities are meant
     password: Callable[[], Secret | None]
     embedded: bool = False
 
@@ -65,12 +67,17 @@ class ExternalDatabase:
             "PGDATABASE": self.dbname,
             "PGUSER": self.user,
             "PGSSLMODE": self.sslmode,
+            "PGSSLROOTCERT": self._authorities(),
             "PGAPPNAME": "regctl",
             "PGCONNECT_TIMEOUT": "10",
         }
         if read_only:
             env["PGOPTIONS"] = "-c default_transaction_read_only=on"
         return ClientCommand(("psql",), env, passfile)
+
+    def _authorities(self) -> str:
+        """Return the file of trusted certificates. libpq's own default is a file that hardly anybody has."""
+        return self.sslrootcert or _SYSTEM_AUTHORITIES
 
     def _connect(self, *, read_only: bool, timeout: int) -> PostgresSession:
         parameters = {
@@ -79,6 +86,7 @@ class ExternalDatabase:
             "dbname": self.dbname,
             "user": self.user,
             "sslmode": self.sslmode,
+            "sslrootcert": self._authorities(),
         }
         password = self.password()
         if password is not None:

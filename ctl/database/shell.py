@@ -11,20 +11,15 @@ from ctl.database.programs import client_program
 
 if TYPE_CHECKING:
     from ctl.database.base import Database
-    from ctl.secret import Secret
 
 
-def client_environment(
-    given: Mapping[str, str], ours: Mapping[str, str], passfile: int | None
-) -> dict[str, str]:
+def client_environment(given: Mapping[str, str], ours: Mapping[str, str], passfile: int) -> dict[str, str]:
     """Return psql's environment: the caller's without any PG* variable, and what leads to the database.
 
     No variable of the caller's may lead it to another database, or with another password.
     """
     kept = {key: value for key, value in given.items() if not key.startswith("PG") or key == "PGTZ"}
-    # Where there is no password, none is looked for: not in ~/.pgpass either.
-    place = "/dev/null" if passfile is None else f"/proc/self/fd/{passfile}"
-    return {**kept, **ours, "PGPASSFILE": place}
+    return {**kept, **ours, "PGPASSFILE": f"/proc/self/fd/{passfile}"}
 
 
 def run_client(database: Database, arguments: Sequence[str], *, read_only: bool) -> NoReturn:
@@ -35,14 +30,15 @@ def run_client(database: Database, arguments: Sequence[str], *, read_only: bool)
     """
     call = database.client_command(read_only=read_only)
     program = client_program()
-    descriptor = _in_memory(call.passfile) if call.passfile else None
+    # Where there is no password the file is empty, so that none is looked for in ~/.pgpass either.
+    descriptor = _in_memory(call.passfile.reveal() if call.passfile else "")
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program, [*call.argv, *arguments], client_environment(os.environ, call.env, descriptor))  # noqa: S606
 
 
-def _in_memory(secret: Secret) -> int:
+def _in_memory(text: str) -> int:
     descriptor = os.memfd_create("regctl-passfile", 0)  # without MFD_CLOEXEC: psql is to have it
     os.fchmod(descriptor, 0o600)  # libpq passes over a file that others may read
-    os.write(descriptor, secret.reveal().encode())
+    os.write(descriptor, text.encode())
     return descriptor

@@ -14,6 +14,11 @@ _SESSIONS = """
 """
 
 
+def in_words(state: str) -> str:
+    """Return a state of DatabaseStatus as the end of a sentence."""
+    return "does not exist yet" if state == "missing" else f"is {state}"
+
+
 class StartDatabase(Step):
     """Start the embedded database, and create it where there is none. An external one is only looked at."""
 
@@ -33,7 +38,7 @@ class StartDatabase(Step):
         state = database.status().state
         changes = database.embedded and state in ("stopped", "missing")
         what = "would be created and started" if state == "missing" else "would be started"
-        text = f"database {self.database} is {state}" + (f"; it {what}" if changes else "")
+        text = f"database {self.database} {in_words(state)}" + (f"; it {what}" if changes else "")
         return Preview(self.title(), changes, (Text(text),), {"database": self.database, "state": state})
 
     def apply(self, here: Target, before: Before) -> StepReport:
@@ -101,7 +106,7 @@ class StopDatabase(Step):
     def preview(self, here: Target) -> Preview:
         """Say whether there is anything to stop."""
         state = here.world.database(self.database).status().state
-        text = f"database {self.database} is {state}"
+        text = f"database {self.database} {in_words(state)}"
         changes = state not in ("stopped", "missing")
         return Preview(self.title(), changes, (Text(text),), {"database": self.database, "state": state})
 

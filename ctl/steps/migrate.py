@@ -36,6 +36,15 @@ def _ids(before: Before) -> list[str]:
     return [str(one) for one in before.get("ids", ())]
 
 
+def in_words(lost: list[Loss]) -> str:
+    """Name what is lost: what holds rows by its name, the empty rest by its number."""
+    names = [f"{loss.what} ({loss.rows:,} rows)" for loss in lost if loss.rows]
+    empty = len(lost) - len(names)
+    if empty:
+        names.append(f"{empty} empty table(s)")
+    return ", ".join(names) or "no table"
+
+
 class MigrateUp(Step):
     """Apply the pending migrations of a database, each whole or not at all."""
 
@@ -136,10 +145,9 @@ class MigrateDown(Step):
                 outcome=Outcome.UNREACHABLE,
             )
         elif self._chosen(state) and not self.accept_data_loss:
-            lost = self._losses(here, state)
-            names = ", ".join(f"{loss.what} ({loss.rows or 0} rows)" for loss in lost) or "no table"
+            lost = in_words(self._losses(here, state))
             yield Problem(
-                f"database {self.database}: taking back {self._names(state)} loses {names}",
+                f"database {self.database}: taking back {self._names(state)} loses {lost}",
                 hint="give --accept-data-loss if that is meant",
             )
 
