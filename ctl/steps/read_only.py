@@ -77,7 +77,7 @@ def preview_closing(node: ReadOnlyNode, title: str) -> Preview:
         return Preview(f"{node.name} is read-only already and stays so", changes=False)
     lines = [f"{node.config_file}: {READ_ONLY_KEY}: true (the original is kept beside it)"]
     if state.running:
-        seconds = node.grace(data).total_seconds()
+        seconds = node.grace().total_seconds()
         lines.append(f"restart {node.name}, {seconds:g} s at most to drain; prove a refused write")
     else:
         lines.append(f"{node.name} is stopped and stays so")

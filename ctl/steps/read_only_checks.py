@@ -60,7 +60,7 @@ def _config(
             )
     if engine.writes_on_pull(config):
         yield Problem(
-            f"{node.name} is a pull-through cache (proxy.remoteurl): read-only or not, it stores what it fetches",
+            f"{node.name} is a pull-through cache (proxy.remoteurl): it stores what it fetches all the same",
             "stop it instead (--stopped)",
         )
     if not changes:
@@ -110,8 +110,8 @@ def environment_problems(node: ReadOnlyNode, state: ServiceState) -> Iterator[Pr
         for name, path in sorted(node.engine.overriding_environment(environment).items()):
             if path == "storage" or path.startswith("storage."):
                 yield Problem(
-                    f"{node.name}: {name} in the environment ({place}) overrides {path}: what the file says is "
-                    "not what the registry does",
+                    f"{node.name}: {name} in the environment ({place}) overrides {path}: the "
+                    "registry does not do what its file says",
                     f"move the setting into {node.config_file}, remove the variable, restart once",
                 )
 

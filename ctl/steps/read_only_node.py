@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ctl.errors import ConfigError, RefusedError, RegctlError
 from ctl.hosts.base import Command
 from ctl.recipes.model import Before, ProbeAnswer, StepReport, Target
+from ctl.steps.service import grace_for
 
 if TYPE_CHECKING:
     from ctl.config.models import Node
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ctl.hosts.services import Service
     from ctl.http import RegistryClient, WriteProbe
 
-MARGIN = timedelta(seconds=15)  # on top of http.draintimeout, before a stop becomes a KILL
 READY = timedelta(seconds=60)
 SETTLE = 5.0  # seconds that a registry which answers may take to show its mode
 KEPT_MARK = ".regctl-original-"
@@ -117,10 +117,9 @@ class ReadOnlyNode:
             return []
         return [os.path.join(folder, n) for n in names if n.startswith(start)]
 
-    def grace(self, data: bytes) -> timedelta:
-        """Return how long a stop may take: the file's drain timeout and a margin."""
-        drain = self.engine.drain_timeout(self.parsed(data).data)
-        return (drain or timedelta()) + MARGIN
+    def grace(self) -> timedelta:
+        """Return how long a stop may take before it becomes a KILL: longer than the node drains."""
+        return grace_for(self.here.world, self.registry, self.host_name)
 
     def observe(self, run: str) -> dict[str, Any]:
         """Describe the node as it is; JSON-able, holds no secret."""
@@ -187,7 +186,7 @@ class ReadOnlyNode:
         if state.running:
             same = identity(state.process) == before["process"]
             if same or self.client.probe_write().state != "read-only":
-                warnings += self._restart(data)
+                warnings += self._restart()
         self.prove_closed()
         return warnings
 
@@ -239,7 +238,7 @@ class ReadOnlyNode:
             warnings.append(f"{self.name} was started by somebody meanwhile; it stays running")
         wanted = before["probe"] if before["probe"] != "stopped" else "writable"
         if not untouched and (not state.running or self.client.probe_write().state != wanted):
-            warnings += self._restart(self.read())
+            warnings += self._restart()
         probe = self._probe_until(wanted)
         if probe.state != wanted:
             raise RegctlError(
@@ -273,12 +272,12 @@ class ReadOnlyNode:
             group=before["group"],
         )
 
-    def _restart(self, data: bytes) -> list[str]:
+    def _restart(self) -> list[str]:
         """Restart with drain, or start what has died; return what the operator should know."""
         self.here.run.guard()
         drained = True
         if self.service.state().running:
-            drained = self.service.restart(self.grace(data))
+            drained = self.service.restart(self.grace())
         else:
             self.service.start()
         self.client.wait_ready(READY)

@@ -63,7 +63,7 @@ class Stopped(Scope):
         node = self._on(here)
         if not node.service.state().running:
             return Preview(f"{node.name} is stopped already and stays so", changes=False)
-        seconds = node.grace(node.read()).total_seconds()
+        seconds = node.grace().total_seconds()
         return Preview(f"stop {node.name}, {seconds:g} s at most to drain; start it afterwards")
 
     def apply(self, here: Target, before: Before) -> StepReport:
@@ -71,7 +71,7 @@ class Stopped(Scope):
         node, warnings = self._on(here), []
         if node.service.state().running:
             here.run.guard()
-            if not node.service.stop(node.grace(node.read())):
+            if not node.service.stop(node.grace()):
                 warnings.append(f"{node.name} did not stop in time and was killed: uploads were cut")
         for problem in self._still_stopped(node):
             raise RegctlError(problem.message, hint=problem.hint)
