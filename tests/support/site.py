@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.embedded import let_pass
 from tests.support.registry import RegistryServer
 from tests.support.transfer import Client
 from tests.support.waiting import clean_environment
@@ -91,6 +92,8 @@ class SiteUnderTest:
     def write(self) -> SiteUnderTest:
         """Write the registry's configuration and the site file."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.database:
+            let_pass(self.folder)
         self.server.write_config()
         self.site_file.write_text(yaml.safe_dump(self.description(), sort_keys=False))
         self.site_file.chmod(0o640)
