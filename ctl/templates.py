@@ -45,12 +45,18 @@ def render(source: str, values: Mapping[str, Any], name: str = "template") -> st
         keep_trailing_newline=True,
     )
     environment.filters["to_yaml"] = to_yaml
+    environment.filters["in_comment"] = in_comment
     try:
         return environment.from_string(source).render(dict(values))
     except jinja2.TemplateError as error:
         line = getattr(error, "lineno", None)
         where = f"{name}:{line}" if line else name
         raise RegctlError(f"the template {where} cannot be filled: {error.message}") from None
+
+
+def in_comment(text: str) -> str:
+    """Return text that cannot end the comment it stands in."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def defaults_for(template: str, extra: Sequence[str] = ()) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ctl.errors import ConfigError
 MAX_BYTES = 1 << 20
 MAX_NODES = 10_000
 MAX_DEPTH = 32
+NAME_WIDTH = 63  # characters of a name of a host, a registry or a database
 
 Path = tuple[str | int, ...]
 Scalar = None | bool | int | float | str

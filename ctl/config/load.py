@@ -46,16 +46,20 @@ def load_site(path: str, model: type[Site] | None = None) -> LoadedSite:
 
 def read_files(path: str) -> list[tuple[str, bytes]]:
     """Return (name, content) of the site file and its drop-ins, in the order in which they are merged."""
-    files = [path]
+    return [(path, _read(path, is_main=True)), *drop_ins(path)]
+
+
+def drop_ins(path: str) -> list[tuple[str, bytes]]:
+    """Return (name, content) of a site's drop-ins, in the order in which they are merged."""
     folder = drop_in_folder(path)
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".yml") and name[0] != ".")
-        files += [os.path.join(folder, name) for name in names]
     except (FileNotFoundError, NotADirectoryError):
-        pass
+        return []
     except OSError as error:
         raise ConfigError(f"the folder {folder} cannot be read: {error.strerror}") from None
-    return [(file, _read(file, is_main=file == path)) for file in files]
+    files = [os.path.join(folder, name) for name in names]
+    return [(file, _read(file, is_main=False)) for file in files]
 
 
 def _read(file: str, *, is_main: bool) -> bytes:

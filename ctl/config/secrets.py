@@ -79,6 +79,18 @@ def read_secret_file(path: str) -> bytes:
         return file.read(1 << 16)
 
 
+def keep_secret(path: str, secret: Secret) -> None:
+    """Write a secret to a file of its own, mode 0600; one that holds it already is left as it is.
+
+    RefusedError if the file is there and holds something else.
+    """
+    from ctl.config.files import create
+
+    if os.path.lexists(path) and _text(read_secret_file(path), path) == secret:
+        return
+    create(path, secret.reveal().encode() + b"\n", 0o600)
+
+
 def _text(data: bytes, where: str) -> Secret:
     try:
         text = data.decode("utf-8")
