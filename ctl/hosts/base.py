@@ -48,13 +48,16 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """A live process (a zombie is dead). pid, start_time and boot_id together name it for ever."""
+    """A live process (a zombie is dead). pid, start_time and boot_id together name it for ever.
+
+    Two are equal if these three are: what a process calls itself may change.
+    """
 
     pid: int
     start_time: int  # clock ticks since boot, /proc/PID/stat field 22
     boot_id: str
-    user: str
-    argv: tuple[str, ...]
+    user: str = field(compare=False)
+    argv: tuple[str, ...] = field(compare=False)
     executable: str = field(default="", compare=False)  # the file it runs; "" where we may not know
 
 
