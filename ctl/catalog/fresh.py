@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ctl.catalog.digests import HEX, blob_path, is_digest, revision_path, tag_path
+from ctl.catalog.digests import blob_path, unpack
+from ctl.catalog.links import Put, changed_links, listed_links, listed_tags
 from ctl.catalog.parse import ManifestError, matches, parse_manifest
-from ctl.catalog.tree import LAYERS, REVISIONS, TAG, TAGS
+from ctl.catalog.tree import LAYERS, REVISIONS, TAGS
 
 if TYPE_CHECKING:
-    from ctl.catalog.model import Manifest
+    from ctl.catalog.model import Finding, Manifest
     from ctl.catalog.tree import RepositoryListing
     from ctl.storage.base import Storage
 
 MANIFEST_LIMIT = 4 * 1024 * 1024  # bytes; the registry itself takes no larger one
-_LINK_LIMIT = 256
+# Findings that hide nothing a repository uses. Any other makes it opaque.
+HARMLESS = frozenset(
+    {"no-tags-directory", "no-layers-directory", "stray-file", "missing-blob", "wrong-size", "bad-config"}
+    | {"schema1-manifest", "unlinked-child", "missing-link"}
+)
 
 
 @dataclass
@@ -32,55 +37,44 @@ class FreshLinks:
     layers: dict[str, set[str]] = field(default_factory=dict)
     opaque: set[str] = field(default_factory=set)
 
+    def add(self, more: FreshLinks, *, opaque: set[str]) -> None:
+        """Take in further repositories; those named are opaque whatever their links say."""
+        self.revisions |= more.revisions
+        self.tags |= more.tags
+        self.layers |= more.layers
+        self.opaque |= more.opaque | opaque
+
 
 def read_links(storage: Storage, listings: Iterable[RepositoryListing]) -> FreshLinks:
-    """Read the links of the repositories listed: all revisions and tags by content, layers by name."""
+    """Read the links of the repositories listed, all parts of each.
+
+    A link that cannot be read still counts by the digest in its path: it may be in use.
+    """
     found = FreshLinks()
-    wanted: list[tuple[str, str, str]] = []  # repository, digest of the path ("" for a tag), path
     for listing in listings:
-        name = listing.folder.name
-        _start(found, name, listing)
-        wanted += _paths(found, name, listing)
-    contents = storage.read_many((path for _, _, path in wanted), _LINK_LIMIT)
-    for (name, expected, _path), content in zip(wanted, contents, strict=True):
-        text = content[1].decode("ascii", "replace") if isinstance(content, tuple) else ""
-        if expected:
-            found.revisions[name].add(expected)
-        if not is_digest(text) or (expected and text != expected):
-            found.opaque.add(name)
-        elif not expected:
-            found.tags[name].add(text)
-    for name, tagged in found.tags.items():
-        if not tagged <= found.revisions[name]:
+        name, kinds = listing.folder.name, {finding.kind for finding in listing.folder.findings}
+        revisions = list(listed_links(name, REVISIONS, listing.parts[REVISIONS], _kind_into(kinds)))
+        layers = listed_links(name, LAYERS, listing.parts[LAYERS], _kind_into(kinds))
+        tags = listed_tags(name, listing.parts[TAGS], _kind_into(kinds))
+        for _ in _read_all(storage, revisions, kinds):
+            pass  # only what is wrong with them is asked for: their digests are in their paths
+        found.revisions[name] = {one.digest for one in revisions}
+        found.layers[name] = {one.digest for one in layers}
+        found.tags[name] = {unpack(digest) for digest in _read_all(storage, tags, kinds)}
+        if kinds - HARMLESS or not found.tags[name] <= found.revisions[name]:
             found.opaque.add(name)
     return found
 
 
-def _start(found: FreshLinks, name: str, listing: RepositoryListing) -> None:
-    found.revisions[name] = set()
-    found.tags[name] = set()
-    layers = listing.parts.get(LAYERS)
-    digests = {f"{a}:{n}" for a, s in (layers.surveys if layers else []) for n in s.names}
-    found.layers[name] = {digest for digest in digests if is_digest(digest)}
-    if not all(part.readable() for part in listing.parts.values()) or digests - found.layers[name]:
-        found.opaque.add(name)
+def _kind_into(kinds: set[str]) -> Callable[[Finding], object]:
+    return lambda finding: kinds.add(finding.kind)
 
 
-def _paths(found: FreshLinks, name: str, listing: RepositoryListing) -> Iterator[tuple[str, str, str]]:
-    """Yield what is to be read of a repository's revisions and tags."""
-    for algorithm, survey in listing.parts[REVISIONS].surveys:
-        for hexadecimal in survey.names:
-            if HEX[algorithm].match(hexadecimal):
-                digest = f"{algorithm}:{hexadecimal}"
-                yield name, digest, revision_path(name, digest)
-            else:
-                found.opaque.add(name)
-    for _algorithm, survey in listing.parts[TAGS].surveys:
-        for tag in survey.names:
-            if TAG.match(tag):
-                yield name, "", tag_path(name, tag)
-            else:
-                found.opaque.add(name)
+def _read_all(storage: Storage, listed: Iterable[Any], kinds: set[str]) -> Iterator[bytes]:
+    """Yield the digest that each link holds; what is wrong with the others goes into `kinds`."""
+    for change in changed_links(storage, listed, (), sure_before_ns=0, note=_kind_into(kinds)):
+        if isinstance(change, Put):
+            yield change.digest
 
 
 @dataclass
@@ -92,7 +86,7 @@ class ParsedManifests:
 
 
 def parse_stored(storage: Storage, digests: Iterable[str]) -> ParsedManifests:
-    """Read and parse manifests by digest; one whose bytes are missing, wrong or not understood is unreadable."""
+    """Read and parse manifests by digest; missing, wrong or not understood bytes make one unreadable."""
     result = ParsedManifests()
     wanted = sorted(set(digests))
     contents = storage.read_many((blob_path(d) for d in wanted), MANIFEST_LIMIT)

@@ -7,27 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ctl.catalog.digests import pack, unpack
+from ctl.catalog.fresh import HARMLESS
 from ctl.catalog.model import Descriptor, Manifest, Role
 from ctl.database.queries import load_queries
 
 if TYPE_CHECKING:
-    from ctl.database.base import Session
-
-# What is wrong with a repository in one of these ways hides nothing that it uses.
-_HARMLESS = frozenset(
-    {"no-tags-directory", "no-layers-directory", "stray-file", "missing-blob", "wrong-size", "bad-config"}
-    | {"schema1-manifest", "unlinked-child", "missing-link"}
-)
-
-
-@dataclass(frozen=True)
-class KnownRepository:
-    """A repository as the catalog knows it; a print is None where the tree must be read."""
-
-    id: int
-    name: str
-    revisions_print: bytes | None
-    tags_print: bytes | None
+    from ctl.catalog.store import CatalogReader, StoredRepository
 
 
 @dataclass(frozen=True)
@@ -35,7 +20,6 @@ class Overlay:
     """What the tree says anew: repositories not to be believed, roots instead, blobs added."""
 
     changed: Sequence[int] = ()
-    opaque: Sequence[int] = ()
     roots: Sequence[bytes] = ()  # digests, stored form
     new_blobs: Sequence[tuple[bytes, int]] = ()
 
@@ -43,44 +27,47 @@ class Overlay:
 class GarbageQueries:
     """Ask one registry's catalog through one session."""
 
-    def __init__(self, session: Session, registry_id: int) -> None:
-        self._session = session
-        self._id = registry_id
+    def __init__(self, reader: CatalogReader) -> None:
+        self._reader = reader
+        self._session = session = reader.session
+        self._id = reader.state.id
         self._sql = load_queries("ctl.catalog.sql")
         # The joins are over all there is: they belong in memory, and a loop over an index is never better.
         for setting in ("SET work_mem = '128MB'", "SET enable_nestloop = off", "SET jit = off"):
             session.execute(setting)
 
-    def repositories(self) -> list[KnownRepository]:
-        """Return every repository with the prints of its links."""
-        rows = self._session.rows(self._sql["garbage_repositories"], [self._id])
-        return [KnownRepository(i, n, _bytes(r), _bytes(t)) for i, n, r, t in rows]
+    def repositories(self) -> dict[str, StoredRepository]:
+        """Map the name of every repository to what is known of it, with the prints of its links."""
+        return {repository.name: repository for repository in self._reader.repositories()}
 
     def shards(self) -> dict[str, bytes | None]:
         """Map each folder of blobs, such as "sha256/ab", to the print of its names."""
-        rows = self._session.rows(self._sql["garbage_shards"], [self._id])
-        return {shard: _bytes(names) for shard, names in rows}
+        return {shard: names for shard, (names, _stats) in self._reader.shards().items()}
 
     def shard_blobs(self, shard: str) -> set[str]:
         """Return the digests that the catalog has in one folder of blobs."""
-        algorithm, _, digits = shard.partition("/")
-        low = pack(f"{algorithm}:" + digits.ljust(2, "0"))
-        high = low[:-1] + bytes((low[-1] + 1,)) if low[-1] < 255 else low[:-2] + bytes((low[0] + 1,))
-        rows = self._session.rows(self._sql["garbage_shard_blobs"], [self._id, low, high])
-        return {unpack(bytes(row[0])) for row in rows}
+        return {unpack(bytes(digest)) for digest, _size, _mtime in self._reader.blobs(shard)}
 
     def opaque(self) -> list[int]:
-        """Return the repositories with an entry that the import could not read."""
+        """Return the repositories with an entry that the import could not read or make sense of."""
         from ctl.catalog.findings import KINDS
 
-        kinds = sorted(KINDS.keys() - _HARMLESS)
-        rows = self._session.rows(self._sql["garbage_opaque"], [self._id, self._id, kinds])
+        kinds = sorted(KINDS.keys() - HARMLESS)
+        rows = self._session.rows(self._sql["garbage_opaque"], [self._id, self._id, kinds, self._id])
         return [int(row[0]) for row in rows]
 
     def unparsed(self) -> set[str]:
         """Return stored manifests that something refers to and no import has parsed."""
         rows = self._session.rows(self._sql["garbage_unparsed"], [self._id, self._id])
         return {unpack(bytes(row[0])) for row in rows}
+
+    def users_of(self, digests: Iterable[str]) -> list[int]:
+        """Return the repositories with a manifest or a tag that refers to one of these manifests."""
+        packed = [pack(digest) for digest in digests]
+        if not packed:
+            return []
+        rows = self._session.rows(self._sql["garbage_users"], [self._id, packed, self._id, packed])
+        return [int(row[0]) for row in rows]
 
     def known(self, digests: Iterable[str]) -> dict[str, str]:
         """Map those of the manifests that an import has read to their state."""
@@ -90,13 +77,11 @@ class GarbageQueries:
 
     def garbage(self, overlay: Overlay) -> dict[str, int]:
         """Return what is stored and not reachable, with sizes; what vanished since is still in it."""
-        new = overlay.new_blobs
-        changed, opaque = list(overlay.changed), list(overlay.opaque)
-        rows = self._session.rows(
-            self._sql["garbage_blobs"],
-            [self._id, self._id, changed, self._id, changed, self._id, opaque, list(overlay.roots)]
-            + [self._id, self._id, [digest for digest, _ in new], [size for _, size in new]],
-        )
+        changed = list(overlay.changed)
+        parameters: list[object] = [self._id, self._id, changed, self._id, changed, list(overlay.roots)]
+        parameters += [self._id, self._id, *map(list, zip(*overlay.new_blobs, strict=True))]
+        parameters += [] if overlay.new_blobs else [[], []]
+        rows = self._session.rows(self._sql["garbage_blobs"], parameters)
         return {unpack(bytes(digest)): int(size) for digest, size in rows}
 
     def stored(self) -> tuple[int, int]:
@@ -142,7 +127,3 @@ class GarbageQueries:
         """Map every stored blob to its size."""
         rows = self._session.stream(self._sql["garbage_all_blobs"], [self._id])
         return {unpack(bytes(digest)): int(size) for digest, size in rows}
-
-
-def _bytes(value: object) -> bytes | None:
-    return bytes(value) if isinstance(value, bytes | memoryview) else None

@@ -63,7 +63,6 @@ def collection_recipe(
 
     With `refresh` the catalog database, where there is one, is brought up to date before and after.
     """
-    from ctl.catalog.garbage import catalog_is_ready
     from ctl.recipes.model import Do, Recipe, Within
     from ctl.steps.collect_garbage import CollectGarbage
     from ctl.steps.collection import collecting_node
@@ -71,6 +70,7 @@ def collection_recipe(
     from ctl.steps.import_tree import ImportTree
     from ctl.steps.keep_aside import KeepAside
     from ctl.steps.put_back import PutBack
+    from ctl.steps.read_garbage import catalog_is_ready
     from ctl.steps.read_only import ReadOnly
     from ctl.steps.stopped import Stopped
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ctl.catalog.digests import blob_path
-from ctl.catalog.garbage import kept_link_paths, read_plan, stored_blobs
 from ctl.errors import RegctlError
 from ctl.plans.collection_time import collector_seconds, window_seconds
 from ctl.recipes.model import Before, ProbeAnswer, Problem, Scope, StepReport, Target
 from ctl.steps.collection import collector_of, node_config
 from ctl.steps.plan_file import PlannedCollection, plan_path, save_plan
+from ctl.steps.read_garbage import kept_link_paths, read_plan, stored_blobs
 from ctl.storage.aside import Aside, Kept
 
 if TYPE_CHECKING:
@@ -86,12 +86,10 @@ def keep_live(here: Target, registry: str, plan: PlannedCollection) -> Kept:
 
 def estimate_window(world: World, registry: str, plan: PlannedCollection) -> float:
     """Estimate for how many seconds pushes are refused, from the storage's latency measured now."""
-    from ctl.catalog.garbage import measure_latency
-
     collector = collector_of(world, registry)
     one_pass = collector_seconds(
         plan.workload,
-        latency=measure_latency(world.storage(registry)),
+        latency=plan.latency,
         major=collector.version.major,
         delete_untagged=plan.delete_untagged,
     )

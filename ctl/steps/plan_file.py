@@ -22,6 +22,7 @@ class PlannedCollection:
     delete_untagged: bool
     source: str  # "catalog" (database and what changed since) or "tree"
     seconds: float
+    latency: float  # seconds that one small read of the storage took, measured while planning
     garbage: GarbagePlan
     workload: Workload
 

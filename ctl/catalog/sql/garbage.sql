@@ -1,16 +1,5 @@
 -- What a plan of garbage asks of the catalog. "changed" are the repositories whose links the tree tells
--- anew, "opaque" those where an entry could not be read.
-
--- name: garbage_repositories
-SELECT id, name, revisions_print, tags_print
-FROM regctl.repositories
-WHERE registry_id = %s
-
--- name: garbage_shards
-SELECT shard, names_print FROM regctl.blob_shards WHERE registry_id = %s
-
--- name: garbage_shard_blobs
-SELECT digest FROM regctl.blobs WHERE registry_id = %s AND digest >= %s AND digest < %s
+-- anew; one with an entry that could not be read is always among them.
 
 -- name: garbage_opaque
 SELECT l.repository_id
@@ -22,6 +11,20 @@ SELECT r.id
 FROM regctl.repositories r
 JOIN regctl.findings f ON f.registry_id = r.registry_id AND f.scope = 'repository ' || r.name
 WHERE r.registry_id = %s AND f.kind = ANY (%s::text[])
+UNION
+SELECT t.repository_id
+FROM regctl.tags t
+LEFT JOIN regctl.manifest_links l
+  ON l.registry_id = t.registry_id AND l.repository_id = t.repository_id AND l.digest = t.digest
+WHERE t.registry_id = %s AND l.digest IS NULL
+
+-- name: garbage_users
+SELECT l.repository_id
+FROM regctl.manifest_references r
+JOIN regctl.manifest_links l ON l.registry_id = r.registry_id AND l.digest = r.manifest
+WHERE r.registry_id = %s AND r.digest = ANY (%s::bytea[])
+UNION
+SELECT repository_id FROM regctl.tags WHERE registry_id = %s AND digest = ANY (%s::bytea[])
 
 -- name: garbage_unparsed
 -- Stored index children and tagged digests that were never parsed: what they need is not known yet.
@@ -55,9 +58,6 @@ kept AS (
         UNION
         SELECT digest FROM regctl.tags
         WHERE registry_id = %s AND repository_id <> ALL (%s::bigint[])
-        UNION
-        SELECT digest FROM regctl.blob_links
-        WHERE registry_id = %s AND repository_id = ANY (%s::bigint[])
         UNION
         SELECT * FROM unnest(%s::bytea[])
     )

@@ -1,0 +1,171 @@
+"""Plan from the catalog database, with what the tree says anew laid over its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ctl.catalog.digests import blob_path, pack
+from ctl.catalog.fresh import FreshLinks, read_links
+from ctl.catalog.garbage_queries import GarbageQueries, Overlay
+from ctl.catalog.model import Role
+from ctl.catalog.tree import PARTS, REVISIONS, TAGS, Tree
+from ctl.plans.collection_time import Workload
+from ctl.plans.garbage import GarbagePlan, Holdings, by_repository, plan_garbage
+from ctl.steps.read_garbage import SAMPLE, parse_all, sample_of_listings, using_manifests
+from ctl.storage.base import Entry
+
+if TYPE_CHECKING:
+    from ctl.catalog.model import Manifest
+    from ctl.catalog.store import CatalogReader, StoredRepository
+    from ctl.catalog.tree import Layout, RepositoryListing
+    from ctl.storage.base import Storage
+
+
+@dataclass
+class Changes:
+    """What the tree says anew: links of changed repositories, blobs that came and went, new manifests."""
+
+    changed: list[int] = field(default_factory=list)  # repositories not to be believed, also those gone
+    links: FreshLinks = field(default_factory=FreshLinks)
+    new_blobs: dict[str, int] = field(default_factory=dict)
+    gone_blobs: set[str] = field(default_factory=set)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+
+
+def plan_from_catalog(
+    reader: CatalogReader, storage: Storage, *, delete_untagged: bool
+) -> tuple[GarbagePlan, Workload, list[str]]:
+    """Return the plan, the collector's workload, and paths of a few links to measure with."""
+    queries = GarbageQueries(reader)
+    changes, sample = find_changes(queries, storage)
+    manifests, layer_links, product = queries.workload()
+    count, size = queries.stored()
+    workload = Workload(manifests, count, layer_links, product)
+    if delete_untagged:
+        return plan_garbage(_holdings(queries, changes), delete_untagged=True), workload, sample
+    return _plan(queries, changes, count, size), workload, sample
+
+
+def _plan(queries: GarbageQueries, changes: Changes, count: int, size: int) -> GarbagePlan:
+    """Let the database subtract what is reachable from what is stored."""
+    overlay = Overlay(
+        changed=changes.changed,
+        roots=[pack(digest) for digest in _roots(changes)],
+        new_blobs=[(pack(digest), length) for digest, length in changes.new_blobs.items()],
+    )
+    garbage = {d: s for d, s in queries.garbage(overlay).items() if d not in changes.gone_blobs}
+    links = queries.links(garbage, changes.changed)
+    for name, layers in changes.links.layers.items():
+        for digest in layers & garbage.keys():
+            links.setdefault(digest, set()).add(name)
+    stored = count + len(changes.new_blobs) - len(changes.gone_blobs)
+    bytes_stored = size + sum(changes.new_blobs.values()) - queries.sizes(changes.gone_blobs)
+    return GarbagePlan(
+        blobs=garbage,
+        manifests=frozenset(),
+        repositories=by_repository(garbage, links, ()),
+        kept_blobs=stored - len(garbage),
+        kept_bytes=bytes_stored - sum(garbage.values()),
+        opaque=tuple(sorted(changes.links.opaque)),
+    )
+
+
+def _roots(changes: Changes) -> set[str]:
+    """Every digest that the changed repositories keep, and what newly read manifests need."""
+    roots: set[str] = set()
+    for digests in (*changes.links.revisions.values(), *changes.links.tags.values()):
+        roots |= digests
+    for name in changes.links.opaque:
+        roots |= changes.links.layers[name]
+    for manifest in changes.manifests.values():
+        roots.add(manifest.digest)
+        roots |= {r.digest for r in manifest.references if r.role is not Role.SUBJECT}
+    return roots
+
+
+def _holdings(queries: GarbageQueries, changes: Changes) -> Holdings:
+    """Everything as values: what the database knows, and over it what the tree says anew."""
+    fresh, changed = changes.links, changes.changed
+    blobs = {d: s for d, s in queries.all_blobs().items() if d not in changes.gone_blobs}
+    return Holdings(
+        blobs=blobs | changes.new_blobs,
+        revisions=queries.all_links("revisions", changed) | fresh.revisions,
+        tags=queries.all_links("tags", changed) | fresh.tags,
+        layers=queries.all_links("layers", changed) | fresh.layers,
+        manifests=queries.all_manifests() | changes.manifests,
+        opaque=frozenset(changes.links.opaque),
+    )
+
+
+def find_changes(queries: GarbageQueries, storage: Storage) -> tuple[Changes, list[str]]:
+    """Compare the tree's listing with the prints that the import left; read what differs."""
+    tree = Tree(storage)
+    layout = tree.layout()
+    changes = Changes()
+    known = queries.repositories()
+    unclear = set(queries.opaque())
+    suspects, sample = [], []
+    for number, listing in enumerate(tree.links(layout.repositories, (REVISIONS, TAGS))):
+        if number % max(1, len(layout.repositories) // SAMPLE) == 0:
+            sample.append(listing)
+        before = known.get(listing.folder.name)
+        if before is None or before.id in unclear or not _same(before, listing):
+            suspects.append(listing.folder)
+    changes.links = read_links(storage, tree.links(suspects, PARTS))
+    present = {folder.name for folder in layout.repositories}
+    changes.changed = [known[folder.name].id for folder in suspects if folder.name in known]
+    changes.changed += [r.id for name, r in known.items() if name not in present]
+    _find_blobs(queries, tree, layout, storage, changes)
+    unreadable = _parse_new(queries, storage, changes)
+    hit = set(queries.users_of(unreadable)) - set(changes.changed)
+    if hit:
+        folders = [f for f in layout.repositories if f.name in known and known[f.name].id in hit]
+        more = read_links(storage, tree.links(folders, PARTS))
+        changes.links.add(more, opaque={folder.name for folder in folders})
+        changes.changed += sorted(hit)
+    return changes, sample_of_listings(sample)
+
+
+def _same(before: StoredRepository, listing: RepositoryListing) -> bool:
+    """Say whether a repository's revisions and tags are what the import saw; None is never the same."""
+    prints = listing.prints()
+    pairs = ((prints[part], before.prints[part]) for part in (REVISIONS, TAGS))
+    return all(now is not None and now == then for now, then in pairs)
+
+
+def _find_blobs(
+    queries: GarbageQueries, tree: Tree, layout: Layout, storage: Storage, changes: Changes
+) -> None:
+    """Find blobs that came or went, by the names alone; only new ones are looked at."""
+    shards = queries.shards()
+    new: list[str] = []
+    for listing in tree.blobs(layout.shards, stats=False):
+        before = shards.pop(listing.shard, None)
+        now = listing.part.print(stats=False)
+        if before is not None and before == now:
+            continue
+        names = {f"{a}:{n}" for a, survey in listing.part.surveys for n in survey.names}
+        had = queries.shard_blobs(listing.shard)
+        new += names - had
+        changes.gone_blobs |= had - names
+    for shard in shards:
+        changes.gone_blobs |= queries.shard_blobs(shard)
+    for digest, entry in zip(new, storage.stat_many(blob_path(d) for d in new), strict=True):
+        if isinstance(entry, Entry):
+            changes.new_blobs[digest] = entry.size
+
+
+def _parse_new(queries: GarbageQueries, storage: Storage, changes: Changes) -> set[str]:
+    """Parse manifests that no import has read; return those that something needs and nobody can read."""
+    links = changes.links
+    needed = {d for digests in (*links.revisions.values(), *links.tags.values()) for d in digests}
+    states = queries.known(needed)
+    stored = queries.unparsed()
+    changes.manifests, unreadable = parse_all(storage, (needed - states.keys()) | stored, changes.new_blobs)
+    unreadable |= {digest for digest, state in states.items() if state != "parsed"}
+    unreadable |= set(using_manifests(unreadable, changes.manifests))
+    for name, digests in links.revisions.items():
+        if digests & unreadable or links.tags[name] & unreadable:
+            links.opaque.add(name)
+    return unreadable

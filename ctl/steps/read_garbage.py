@@ -1,0 +1,212 @@
+"""Read what a registry holds at this moment and plan its garbage: from the catalog where there is one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ctl.catalog.digests import revision_path
+from ctl.catalog.fresh import parse_stored, read_links
+from ctl.catalog.tree import PARTS, REVISIONS, Tree
+from ctl.plans.collection_time import Workload
+from ctl.plans.garbage import GarbagePlan, Holdings, plan_garbage
+from ctl.steps.plan_file import PlannedCollection
+
+if TYPE_CHECKING:
+    from ctl.catalog.model import Manifest
+    from ctl.catalog.store import CatalogState
+    from ctl.catalog.tree import Layout, RepositoryListing
+    from ctl.storage.base import Storage
+    from ctl.world import World
+
+SAMPLE = 64  # links read to measure the storage's latency
+
+
+def catalog_is_ready(world: World, registry: str) -> bool:
+    """Say whether the registry's catalog database runs and holds a complete import; only looks."""
+    if world.registry(registry).database is None:
+        return False
+    return usable(world.catalog(registry).state(), world.storage(registry))
+
+
+def usable(state: CatalogState, storage: Storage) -> bool:
+    """Say whether a copy can be planned from: complete, and of this storage."""
+    return not state.missing and state.generation > 0 and state.root == storage.root
+
+
+def read_plan(world: World, registry: str, *, delete_untagged: bool) -> PlannedCollection:
+    """Plan from the catalog and what the tree says anew, or from the tree alone; writes nothing.
+
+    Raises UnreachableError if the storage is not there.
+    """
+    started = time.monotonic()
+    storage = world.storage(registry)
+    found = _from_catalog(world, registry, delete_untagged=delete_untagged)
+    source = "catalog" if found else "tree"
+    if found is None:
+        holdings, sample = holdings_of_tree(storage)
+        garbage = plan_garbage(holdings, delete_untagged=delete_untagged)
+        found = garbage, workload_of(holdings), sample
+    garbage, workload, sample = found
+    seconds = time.monotonic() - started
+    latency = measure_latency(storage, sample)
+    return PlannedCollection(registry, delete_untagged, source, seconds, latency, garbage, workload)
+
+
+def _from_catalog(
+    world: World, registry: str, *, delete_untagged: bool
+) -> tuple[GarbagePlan, Workload, list[str]] | None:
+    """Plan from the catalog database; None where it does not run or holds no complete import."""
+    if world.registry(registry).database is None:
+        return None
+    catalog, storage = world.catalog(registry), world.storage(registry)
+    if not catalog.database.status().reachable:
+        return None
+    from ctl.steps.read_catalog import plan_from_catalog
+
+    with catalog.open() as reader:
+        if not usable(reader.state, storage):
+            return None
+        return plan_from_catalog(reader, storage, delete_untagged=delete_untagged)
+
+
+def holdings_of_tree(storage: Storage) -> tuple[Holdings, list[str]]:
+    """Read everything from the tree: what it holds, and paths of a few links to measure with."""
+    tree = Tree(storage)
+    layout = tree.layout()
+    links = read_links(storage, tree.links(layout.repositories, PARTS))
+    blobs = stored_sizes(tree, layout)
+    roots = {d for digests in (*links.revisions.values(), *links.tags.values()) for d in digests}
+    manifests, unreadable = parse_all(storage, roots, blobs)
+    unreadable |= set(using_manifests(unreadable, manifests))
+    opaque = links.opaque | {
+        name
+        for name, digests in links.revisions.items()
+        if digests & unreadable or links.tags[name] & unreadable
+    }
+    holdings = Holdings(blobs, links.revisions, links.tags, links.layers, manifests, frozenset(opaque))
+    return holdings, sample_of(links.revisions)
+
+
+def parse_all(
+    storage: Storage, roots: Iterable[str], stored: Iterable[str]
+) -> tuple[dict[str, Manifest], set[str]]:
+    """Parse manifests and, level by level, the stored children of their indexes; also what is unreadable."""
+    from ctl.catalog.model import Role
+
+    stored = stored if isinstance(stored, dict | set) else set(stored)
+    manifests: dict[str, Manifest] = {}
+    unreadable: set[str] = set()
+    todo = set(roots)
+    while todo:
+        parsed = parse_stored(storage, todo)
+        manifests |= parsed.manifests
+        unreadable |= parsed.unreadable
+        children = {
+            reference.digest
+            for manifest in parsed.manifests.values()
+            for reference in manifest.references
+            if reference.role is Role.MANIFEST and reference.digest in stored
+        }
+        todo = children - manifests.keys() - unreadable
+    return manifests, unreadable
+
+
+def using_manifests(unreadable: set[str], manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    """Yield the manifests that refer, at any distance, to an unreadable one as their child."""
+    from ctl.catalog.model import Role
+
+    lost = set(unreadable)
+    found = True
+    while found:
+        found = False
+        for digest, manifest in manifests.items():
+            children = (r.digest for r in manifest.references if r.role is Role.MANIFEST)
+            if digest not in lost and any(child in lost for child in children):
+                lost.add(digest)
+                found = True
+                yield digest
+
+
+def stored_sizes(tree: Tree, layout: Layout) -> dict[str, int]:
+    """Map every stored blob to its size in bytes."""
+    sizes = {}
+    for shard in tree.blobs(layout.shards):
+        for algorithm, survey in shard.part.surveys:
+            for name, size in zip(survey.names, survey.sizes, strict=True):
+                if size >= 0:
+                    sizes[f"{algorithm}:{name}"] = size
+    return sizes
+
+
+def stored_blobs(storage: Storage) -> Iterator[str]:
+    """Yield the digest of every stored blob, by name alone: no file is looked at."""
+    tree = Tree(storage)
+    for shard in tree.blobs(tree.layout().shards, stats=False):
+        for algorithm, survey in shard.part.surveys:
+            for name in survey.names:
+                yield f"{algorithm}:{name}"
+
+
+def kept_link_paths(storage: Storage, doomed: frozenset[tuple[str, str]]) -> list[str]:
+    """Return the path of every link below `_manifests` but those of the manifests that are to go."""
+    from ctl.storage.base import Entry
+
+    going = {revision_path(repository, digest) for repository, digest in doomed}
+    endings = {f"/index/{digest.replace(':', '/')}/link" for _repository, digest in doomed}
+    kept = []
+    for folder in Tree(storage).layout().repositories:
+        base = f"docker/registry/v2/repositories/{folder.name}/_manifests"
+        for entry in storage.scan(base):
+            if not isinstance(entry, Entry) or entry.path in going:
+                continue
+            ending = entry.path[entry.path.find("/index/") :] if "/tags/" in entry.path else ""
+            if not (ending in endings and _digest_of(ending, folder.name) in doomed):
+                kept.append(entry.path)
+    return kept
+
+
+def _digest_of(ending: str, repository: str) -> tuple[str, str]:
+    _, _, algorithm, hexadecimal, _ = ending.split("/")
+    return repository, f"{algorithm}:{hexadecimal}"
+
+
+def workload_of(holdings: Holdings) -> Workload:
+    """Count what a collector has to look at."""
+    return Workload(
+        manifests=sum(map(len, holdings.revisions.values())),
+        blobs=len(holdings.blobs),
+        layer_links=sum(map(len, holdings.layers.values())),
+        manifests_times_tags=sum(
+            len(digests) * len(holdings.tags.get(name, ())) for name, digests in holdings.revisions.items()
+        ),
+    )
+
+
+def sample_of(revisions: dict[str, set[str]]) -> list[str]:
+    """Return the paths of a few links, of as many repositories as there are."""
+    names = sorted(revisions)
+    step = max(1, len(names) // SAMPLE)
+    return [revision_path(n, min(revisions[n])) for n in names[::step][:SAMPLE] if revisions[n]]
+
+
+def sample_of_listings(listings: list[RepositoryListing]) -> list[str]:
+    """Return the paths of a few links of repositories that were only listed."""
+    step = max(1, len(listings) // SAMPLE)
+    return [
+        revision_path(listing.folder.name, f"{algorithm}:{survey.names[0]}")
+        for listing in listings[::step][:SAMPLE]
+        for algorithm, survey in listing.parts[REVISIONS].surveys
+        if survey.names
+    ]
+
+
+def measure_latency(storage: Storage, paths: list[str]) -> float:
+    """Return the seconds that opening and reading one small file takes, on average; 0 with no files."""
+    if not paths:
+        return 0.0
+    started = time.perf_counter()
+    for _ in storage.read_many(paths, 256):
+        pass
+    return (time.perf_counter() - started) / len(paths)
