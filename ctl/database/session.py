@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from ctl.database.base import Row
-from ctl.database.errors import translated
+from ctl.database.errors import shorten, translated
+from ctl.errors import RegctlError
 
 if TYPE_CHECKING:
     import psycopg
@@ -73,8 +74,7 @@ class PostgresSession:
                 cursor.execute(query, parameters or None)
                 yield from cursor
             finally:
-                if not self._connection.closed and not self._in_error():
-                    cursor.close()
+                cursor.close()  # asks nothing of a connection that is broken or in error
 
     def copy_in(self, statement: LiteralString, rows: Iterable[Sequence[Any]]) -> int:
         """Run `COPY table (columns) FROM STDIN`; return the number of rows. All of them or none arrive.
@@ -90,10 +90,14 @@ class PostgresSession:
             self._connection.cursor() as cursor,
             cursor.copy(_with_format(statement, binary)) as copy,
         ):
-            if types:
+            if binary:
                 copy.set_types([oid for oid, _ in types])
             for row in rows:
-                copy.write_row(row)
+                try:
+                    copy.write_row(row)
+                except (TypeError, ValueError, OverflowError) as error:
+                    message = f"database {self._database}: row {count + 1} does not fit its columns"
+                    raise RegctlError(f"{message}; statement: {shorten(statement)}") from error
                 count += 1
         return count
 
