@@ -67,7 +67,6 @@ def collection_recipe(
     from ctl.steps.collect_garbage import CollectGarbage
     from ctl.steps.collection import collecting_node
     from ctl.steps.compare_collector import CompareCollector
-    from ctl.steps.import_tree import ImportTree
     from ctl.steps.keep_aside import KeepAside
     from ctl.steps.put_back import PutBack
     from ctl.steps.read_garbage import catalog_is_ready
@@ -85,7 +84,11 @@ def collection_recipe(
     window = Within(
         (KeepAside(registry=registry, delete_untagged=delete_untagged),), (Within(closed, (keeping,)),)
     )
-    imports = (Do(ImportTree(registry=registry)),) if refresh and catalog_is_ready(world, registry) else ()
+    imports: tuple[Do, ...] = ()
+    if refresh and catalog_is_ready(world, registry):
+        from ctl.steps.import_tree import ImportTree
+
+        imports = (Do(ImportTree(registry=registry)),)
     return Recipe(
         "gc",
         (*imports, window, *imports),
