@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ctl.errors import InterruptedRunError, Outcome, RefusedError, RegctlError
@@ -107,7 +108,11 @@ class Executor:
             if place.is_scope:
                 self._entered(place.path, before)
             report = self.attempts.call(place, "apply", before, lambda: step.apply(self.here, before))
-        warnings += self._passed(list(step.verify(self.here)))
+        found = list(step.verify(self.here))
+        # Refused means that nothing was changed; here something was, and it is not what it should be.
+        warnings += self._passed(
+            [replace(p, outcome=Outcome.FAILED) if p.outcome is Outcome.REFUSED else p for p in found]
+        )
         return result_of(report, warnings)
 
     def _passed(self, problems: list[Problem]) -> list[str]:

@@ -66,13 +66,13 @@ class LiveRun:
         self.id, self.epoch, self.recipe = state.id, state.epoch, state.recipe
         self.current = ""  # the path of the step at work
         self.backing_out = False  # from here on getting out comes before writing down that we did
-        self.unwritten: RegctlError | None = None
 
-    def write(self, kind: str, **payload: Any) -> None:
-        """Journal a record, flushed; RegctlError if that fails, but not while backing out.
+    def write(self, kind: str, **payload: Any) -> RegctlError | None:
+        """Journal a record, flushed; raise if that fails, but while backing out return the error.
 
         A full disk below state_dir must not keep a registry read-only: leaving a scope twice is safe.
         """
+        failure = None
         try:
             record = self.journal.append(kind, payload)
         except FencedError:
@@ -80,9 +80,10 @@ class LiveRun:
         except RegctlError as error:
             if not self.backing_out:
                 raise
-            self.unwritten = error
+            failure = error
             record = Record(0, now(), kind, payload)
         self.state.fold(record)
+        return failure
 
     def stopping(self) -> bool:
         """Say whether the operator asked to stop."""

@@ -195,10 +195,10 @@ class Session:
             state, reason = unwinding["state"], unwinding["reason"]
             # Backing out was all that there was to do, and it is done.
             outcome = Outcome.CHANGED if backed_out else Outcome(unwinding["outcome"])
-        run.unwritten = None
-        run.write("end", state=state, outcome=outcome.value, reason=reason)
-        if run.unwritten is not None:
-            self._tell(run.unwritten)
+        run.backing_out = True
+        failure = run.write("end", state=state, outcome=outcome.value, reason=reason)
+        if failure is not None:
+            self._tell(failure)
             return self._left_open(executor, Outcome.FAILED, "its end could not be journaled")
         runs.prune(self.state_dir)
         return self._report(executor, state, outcome)

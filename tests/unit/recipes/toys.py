@@ -11,8 +11,10 @@ import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ctl.config.models import Site
-from ctl.errors import InterruptedRunError, Outcome, RegctlError, TransientError
+from ctl.config.models import FilesystemStorage, Node, Registry, Service, Site, Storage
+from ctl.config.models import Host as HostModel
+from ctl.errors import InterruptedRunError, Outcome, RegctlError, TransientError, UnreachableError
+from ctl.hosts.local import LocalHost
 from ctl.recipes.durable import append_line, replace_file
 from ctl.recipes.model import (
     Before,
@@ -35,10 +37,38 @@ class Box:
         self.folder = folder
         self.state_dir = os.path.join(folder, "state")
         self.events: list[Event] = []
+        self.registries: dict[str, Registry] = {}
+        self.unreachable: set[str] = set()
 
     @property
     def site(self) -> Site:
-        raise NotImplementedError
+        hosts = {node.host: HostModel() for found in self.registries.values() for node in found.nodes}
+        return Site(version=1, hosts=hosts, registries=self.registries)
+
+    def add_registry(self, name: str, *hosts: str) -> None:
+        """Give the world a registry with a node on each host; each node has a folder in the box."""
+        nodes = []
+        for host in hosts:
+            os.makedirs(os.path.join(self.folder, host), exist_ok=True)
+            nodes.append(
+                Node(
+                    host=host,
+                    binary="/usr/bin/docker-registry",
+                    config_file=os.path.join(self.folder, host, "config.yml"),
+                    url="http://127.0.0.1:5000",
+                    service=Service(kind="process", name=name),
+                )
+            )
+        storage = Storage(filesystem=FilesystemStorage(rootdirectory=os.path.join(self.folder, "tree")))
+        self.registries[name] = Registry(engine="distribution", storage=storage, nodes=tuple(nodes))
+
+    def registry(self, name: str) -> Registry:
+        return self.registries[name]
+
+    def host(self, name: str) -> LocalHost:
+        if name in self.unreachable:
+            raise UnreachableError(f"{name} does not answer")
+        return LocalHost(name, os.path.join(self.state_dir, "jobs"))
 
     def emit(self, event: Event) -> None:
         self.events.append(event)
@@ -70,14 +100,14 @@ class Box:
         return str(self.get().get(f"plan:{what}", ""))
 
 
-def box(here: Target) -> Box:
+def box_of(here: Target) -> Box:
     world: Any = here.world
     assert isinstance(world, Box)
     return world
 
 
 def misbehave(here: Target, what: str) -> None:
-    plan = box(here).plan(what)
+    plan = box_of(here).plan(what)
     if plan == "fail":
         raise RegctlError(f"{what} failed as planned")
     if plan == "bug":
@@ -85,7 +115,7 @@ def misbehave(here: Target, what: str) -> None:
     if plan.startswith("transient:"):
         left = int(plan.partition(":")[2])
         if left:
-            box(here).set(f"plan:{what}", f"transient:{left - 1}")
+            box_of(here).set(f"plan:{what}", f"transient:{left - 1}")
             raise TransientError(f"{what} failed for now")
 
 
@@ -99,38 +129,38 @@ class Put(Undoable):
         return f"put {self.name}"
 
     def check(self, here: Target) -> Iterator[Problem]:
-        plan = box(here).plan(f"check {self.name}")
+        plan = box_of(here).plan(f"check {self.name}")
         if plan == "warn":
             yield Problem(f"{self.name} looks odd", blocking=False)
         elif plan:
             yield Problem(f"{self.name} is not right", outcome=Outcome(plan), name=f"{self.name}-right")
 
     def observe(self, here: Target) -> Before:
-        return {"value": box(here).get().get(self.name)}
+        return {"value": box_of(here).get().get(self.name)}
 
     def preview(self, here: Target) -> Preview:
-        return Preview(self.title(), changes=box(here).get().get(self.name) != self.value)
+        return Preview(self.title(), changes=box_of(here).get().get(self.name) != self.value)
 
     def apply(self, here: Target, before: Before) -> StepReport:
         misbehave(here, f"apply {self.name}")
         here.run.guard()
-        box(here).log(f"apply {self.name}")
-        box(here).set(self.name, self.value)
+        box_of(here).log(f"apply {self.name}")
+        box_of(here).set(self.name, self.value)
         misbehave(here, f"after {self.name}")
         return StepReport({"value": self.value})
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "done" if box(here).get().get(self.name) == self.value else "pending"
+        return "done" if box_of(here).get().get(self.name) == self.value else "pending"
 
     def verify(self, here: Target) -> Iterator[Problem]:
-        if box(here).get().get(self.name) != self.value or box(here).plan(f"verify {self.name}"):
+        if box_of(here).get().get(self.name) != self.value or box_of(here).plan(f"verify {self.name}"):
             yield Problem(f"{self.name} is not there")
 
     def undo(self, here: Target, before: Before) -> None:
         misbehave(here, f"undo {self.name}")
         here.run.guard()
-        box(here).log(f"undo {self.name}")
-        box(here).set(self.name, before["value"])
+        box_of(here).log(f"undo {self.name}")
+        box_of(here).set(self.name, before["value"])
 
 
 class Burn(Step):
@@ -145,11 +175,11 @@ class Burn(Step):
     def apply(self, here: Target, before: Before) -> None:
         misbehave(here, f"apply {self.name}")
         here.run.guard()
-        box(here).log(f"apply {self.name}")
+        box_of(here).log(f"apply {self.name}")
 
     def settle(self, here: Target, before: Before) -> None:
         misbehave(here, f"settle {self.name}")
-        box(here).log(f"settle {self.name}")
+        box_of(here).log(f"settle {self.name}")
 
 
 class Wait(Step):
@@ -161,7 +191,7 @@ class Wait(Step):
     def apply(self, here: Target, before: Before) -> None:
         import time
 
-        box(here).log(f"apply {self.name}")
+        box_of(here).log(f"apply {self.name}")
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             if here.run.stopping():
@@ -183,28 +213,28 @@ class Switch(Scope):
         return self.on
 
     def check(self, here: Target) -> Iterator[Problem]:
-        if box(here).plan(f"check {self.name}"):
+        if box_of(here).plan(f"check {self.name}"):
             yield Problem(f"{self.name} is not right")
 
     def observe(self, here: Target) -> Before:
-        return {"was": box(here).get().get(self.name, "on")}
+        return {"was": box_of(here).get().get(self.name, "on")}
 
     def apply(self, here: Target, before: Before) -> StepReport:
         misbehave(here, f"apply {self.name}")
         here.run.guard()
-        box(here).log(f"enter {self.name}")
-        box(here).set(self.name, "off")
+        box_of(here).log(f"enter {self.name}")
+        box_of(here).set(self.name, "off")
         misbehave(here, f"after {self.name}")
         return StepReport()
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "done" if box(here).get().get(self.name) == "off" else "pending"
+        return "done" if box_of(here).get().get(self.name) == "off" else "pending"
 
     def leave(self, here: Target, before: Before) -> StepReport:
         misbehave(here, f"leave {self.name}")
         here.run.guard()
-        box(here).log(f"leave {self.name}")
-        box(here).set(self.name, before["was"])
+        box_of(here).log(f"leave {self.name}")
+        box_of(here).set(self.name, before["was"])
         return StepReport()
 
 
