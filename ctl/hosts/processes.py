@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ctl.errors import RefusedError
 from ctl.hosts.base import ProcessInfo
 
+_LOOKS = 5
 _DEAD = frozenset("ZXx")
 _LISTEN = "0A"  # TCP_LISTEN in the state column of /proc/net/tcp
 
@@ -76,12 +78,22 @@ def _executable(pid: int) -> str:
         return ""
 
 
+def _command_line(pid: int) -> bytes:
+    """Return /proc/PID/cmdline, which is empty for a moment in the middle of every exec."""
+    for _ in range(_LOOKS):
+        line = _slurp(f"/proc/{pid}/cmdline") or b""
+        if line or not _executable(pid):  # kernel threads have neither
+            return line
+        time.sleep(0.001)
+    return b""
+
+
 def process(pid: int, boot: str | None = None) -> ProcessInfo | None:
     """Describe a live process; None if it is gone or a zombie."""
     before = stat(pid)
     if before is None or not before.alive:
         return None
-    line = _slurp(f"/proc/{pid}/cmdline") or b""
+    line = _command_line(pid)
     info = ProcessInfo(
         pid=pid,
         start_time=before.start_time,
