@@ -42,10 +42,8 @@ class GlobalOption(click.Option):
 def _given(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
     source = context.get_parameter_source(parameter.name or "")
     application = context.find_root().obj
-    if application is not None:
-        application.words = command_words(context)
-        if source is ParameterSource.COMMANDLINE:
-            application.change(parameter.name, value)
+    if application is not None and source is ParameterSource.COMMANDLINE:
+        application.change(parameter.name, value)
     return value
 
 
@@ -79,12 +77,30 @@ def equipped(command: click.Command, path: tuple[str, ...] = ()) -> click.Comman
             command.params.append(GlobalOption(option, flags))
     command.context_settings = {**command.context_settings, "help_option_names": list(usage.HELP)}
     command.epilog = command.epilog or EPILOG
+    _with_words(command)
     if isinstance(command, click.Group):
         below = {name: equipped(child, (*path, name)) for name, child in command.commands.items()}
         # A subclass may resolve its subcommands itself; the hints for a mistyped word are added around it.
         command.commands = below
         _with_hints(command, path)
     return command
+
+
+def _with_words(command: click.Command) -> None:
+    """Tell the application the command's words before its part of the line is parsed, and may be wrong."""
+    parse = command.parse_args
+
+    def parse_args(context: click.Context, args: list[str]) -> list[str]:
+        application = context.find_root().obj
+        if application is not None:
+            application.words = command_words(context)
+        try:
+            return parse(context, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or context
+            raise
+
+    command.parse_args = parse_args  # type: ignore[method-assign]
 
 
 def _with_hints(group: click.Group, path: tuple[str, ...]) -> None:
@@ -129,7 +145,11 @@ class Root(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; RegctlError names the package of one that cannot be imported."""
         point = self.table.get(cmd_name)
-        return equipped(load(point), (cmd_name,)) if point else None
+        if point is None:
+            return None
+        if ctx.obj is not None:
+            ctx.obj.words = canonical((cmd_name,))  # known now, should loading fail
+        return equipped(load(point), (cmd_name,))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -33,6 +33,7 @@ class ObjectReporter:
         """Print the object."""
         self._talk.close()
         self._write(object_of(report))
+        self._talk.hints(report.hints)
 
     def nothing(self, command: str) -> None:
         """Print the object of a command that had nothing to say."""

@@ -21,6 +21,7 @@ class Stream:
 
     def __init__(self, file: TextIO, redact: Callable[[str], str] = lambda text: text) -> None:
         self._file = file
+        self._gone = False
         self._redact = redact
         self.terminal = _is_terminal(file)
         if hasattr(file, "reconfigure"):
@@ -34,16 +35,18 @@ class Stream:
 
     def write(self, text: str) -> None:
         """Write and flush; do nothing once the other side is gone. Known secrets are blotted out."""
+        if self._gone:
+            return
         try:
             self._file.write(self._redact(text))
             self._file.flush()
         except ValueError:  # closed by the caller
-            self._file = _nowhere()
+            self._gone = True
         except OSError as error:
             if error.errno not in GONE:
                 raise
             _silence(self._file)
-            self._file = _nowhere()
+            self._gone = True
 
     def line(self, text: str = "") -> None:
         """Write a line."""
@@ -55,10 +58,6 @@ def _is_terminal(file: TextIO) -> bool:
         return file.isatty()
     except ValueError:
         return False
-
-
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _silence(file: TextIO) -> None:
