@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LIMIT = 1024 * 1024  # bytes; a registry's configuration has a few kilobytes
 _DEPTH = 40
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 def parse(data: bytes) -> ParsedConfig:
@@ -79,6 +80,8 @@ class _Walker:
         self._budget -= 1
         if depth > _DEPTH or self._budget < 0:
             raise _NotFollowedError("nested too deeply, or aliases that multiply")
+        if not isinstance(node, self._yaml.ScalarNode) and node.tag not in _COLLECTIONS:
+            raise _NotFollowedError(f"{path}: the tag {node.tag} is not followed")
         if isinstance(node, self._yaml.MappingNode):
             return self._map(node, path, depth)
         if isinstance(node, self._yaml.SequenceNode):
