@@ -181,7 +181,7 @@ def _checked(one: _Listed[Key], answer: object, note: Note) -> bytes | None:
         return None
     text = data.decode("ascii", "replace")
     if not is_digest(text):
-        note(finding(one.path, "bad-link", f"holds {ascii(data[:80])}, which is no digest"))
+        note(finding(one.path, "bad-link", f"holds {data[:80]!a}, which is no digest"))
         return None
     if one.digest and text != one.digest:
         note(finding(one.path, "link-mismatch", f"names {text}"))

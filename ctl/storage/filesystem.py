@@ -16,7 +16,7 @@ from ctl.storage.survey_worker import survey
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block us
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CHUNK = 1 << 17  # bytes asked for at once: a buffer of the whole limit would cost more than the read
+_CHUNK = 1 << 15  # bytes asked for at once: a buffer of the whole limit costs more than the read
 _ALONE = 24  # fewer folders than this are not worth another process
 
 
@@ -145,10 +145,11 @@ def _read(root: int, path: str, limit: int) -> tuple[str, bytes] | Failure:
     finally:
         os.close(folder)
     try:
-        data = os.read(handle, min(limit + 1, _CHUNK))
-        # One read is nearly always all there is; a second one makes sure, unless the limit is passed.
-        while len(data) <= limit and (more := os.read(handle, min(limit + 1 - len(data), _CHUNK))):
-            data += more
+        data = part = os.read(handle, asked := min(limit + 1, _CHUNK))
+        # A regular file gives less than was asked for only at its end.
+        while len(part) == asked and len(data) <= limit:
+            part = os.read(handle, asked := min(limit + 1 - len(data), _CHUNK) or 1)
+            data += part
     finally:
         os.close(handle)
     if len(data) > limit:

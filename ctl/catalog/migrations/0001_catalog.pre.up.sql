@@ -20,6 +20,7 @@ CREATE TABLE regctl.registries (
     root        text NOT NULL,                -- the root directory that was read
     generation  bigint NOT NULL DEFAULT 0,    -- one more at each complete import; 0: never complete
     epoch       bigint NOT NULL DEFAULT 0,    -- of the last run that wrote; a lower one may not write
+    dirty       boolean NOT NULL DEFAULT true, -- rows were written since the last complete import
     imported_at timestamptz,                  -- end of the last complete import
     counts      jsonb NOT NULL DEFAULT '{}'   -- of the last complete import
 );
@@ -67,10 +68,12 @@ CREATE TABLE regctl.blobs (
     PRIMARY KEY (registry_id, digest)
 );
 
+-- state: parsed, never read again; doubtful: it or its config is not what its digest says; opaque: it cannot
+-- be parsed; missing: its bytes are not stored. All but the first are read again by every import.
 CREATE TABLE regctl.manifests (
     registry_id   integer NOT NULL,
     digest        bytea NOT NULL,
-    state         text NOT NULL,                   -- parsed | doubtful (it or its config is not what its digest says) | opaque (unreadable) | missing; all but parsed are read again
+    state         text NOT NULL,                   -- parsed | doubtful | opaque | missing, see below
     kind          text NOT NULL,                   -- image | index | schema1 | artifact | unknown
     media_type    text NOT NULL,
     artifact_type text NOT NULL DEFAULT '',

@@ -4,11 +4,14 @@
 INSERT INTO regctl.registries AS registry (name, root, epoch) VALUES (%s, %s, %s)
 ON CONFLICT (name) DO UPDATE SET root = excluded.root, epoch = excluded.epoch
 WHERE registry.epoch <= excluded.epoch
-RETURNING id, generation
+RETURNING id, generation, dirty
 
 -- name: fence
 -- No row: another run, with a higher epoch, has taken over. The lock holds it off until we commit.
 SELECT 1 FROM regctl.registries WHERE id = %s AND epoch = %s FOR UPDATE
+
+-- name: mark_dirty
+UPDATE regctl.registries SET dirty = true WHERE id = %s AND epoch = %s AND NOT dirty
 
 -- name: begin_import
 INSERT INTO regctl.imports (registry_id, run_id) VALUES (%s, %s)
@@ -23,7 +26,7 @@ UPDATE regctl.imports SET state = 'complete', ended_at = now(), generation = %s,
 WHERE registry_id = %s AND run_id = %s
 
 -- name: complete_registry
-UPDATE regctl.registries SET generation = %s, imported_at = now(), counts = %s::jsonb
+UPDATE regctl.registries SET generation = %s, dirty = false, imported_at = now(), counts = %s::jsonb
 WHERE id = %s AND epoch = %s
 
 -- name: trim_imports
@@ -229,3 +232,7 @@ SELECT
     (SELECT count(*) FROM regctl.blobs WHERE registry_id = %s),
     (SELECT coalesce(sum(size), 0)::bigint FROM regctl.blobs WHERE registry_id = %s),
     (SELECT count(*) FROM regctl.findings WHERE registry_id = %s)
+
+-- name: recount
+SELECT counts, (SELECT count(*) FROM regctl.findings WHERE registry_id = %s)
+FROM regctl.registries WHERE id = %s
