@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ctl.errors import Outcome
 from ctl.recipes.model import RunReport, StepRecord
 from ctl.report.model import Block, Json, Report, Text
 from ctl.report.units import duration_text, size_text
@@ -16,7 +17,7 @@ WINDOW = ("ReadOnly", "Stopped")
 def garbage_report(run: RunReport, registry: str) -> Report:
     """Make the report of `regctl gc` from its run."""
     if run.state == "dry-run" or not run.steps:
-        return _dry_run_report(run, registry)
+        return _looked_report(run, registry)
     went = run.data("CollectGarbage")
     planned = run.data("KeepAside")
     back: Mapping[str, Any] = run.data("PutBack")
@@ -46,12 +47,16 @@ def window_of(steps: tuple[StepRecord, ...]) -> float:
     return (max(times) - min(times)).total_seconds() if times else 0.0
 
 
-def _dry_run_report(run: RunReport, registry: str) -> Report:
+def _looked_report(run: RunReport, registry: str) -> Report:
+    """Report a dry run, a refusal by checks, or that there is nothing to collect."""
     data: dict[str, Json] = {"registry": registry, "dry_run": run.state == "dry-run"}
     blocks: list[Block] = []
     for preview in run.previews:
         data.update(preview.data)
         blocks.extend(preview.blocks)
+    if run.outcome is Outcome.NOTHING_TO_DO:
+        kept = data.get("kept_blobs", 0)
+        blocks = [Text(f"Nothing to collect: all {kept:,} blobs of {registry} are in use.")]
     return Report("gc", run.outcome, data, tuple(blocks), hints=_problem_hints(run))
 
 
