@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ctl.probing import NoAnswer, ask
+from ctl.views import CatalogView, NodeView, RegistryView, SiteView
 
 if TYPE_CHECKING:
+    from ctl.catalog.store import CatalogState
     from ctl.config.models import Node, Registry
-    from ctl.database.base import DatabaseStatus
     from ctl.http_values import Ping, WriteProbe
     from ctl.recipes.lock import LockState
     from ctl.recipes.state import RunState
@@ -23,68 +24,6 @@ LITTLE_ROOM = 0.02  # of the space or the inodes: below it pushes will soon fail
 
 Question = Callable[[], Any]
 Answers = Mapping[tuple[str, ...], Any]
-
-
-@dataclass(frozen=True)
-class NodeView:
-    """One node. `None` stands for what could not be found out; `problems` says why."""
-
-    host: str
-    url: str
-    state: str  # running | stopped | unknown
-    listening: bool | None
-    version: str | None
-    backend: str  # filesystem | database
-    read_only: bool | None
-    pid: int | None = None
-    since: float | None = None
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class CatalogView:
-    """A registry's catalog copy: which import made it, when, and whether the tree changed since."""
-
-    generation: int | None
-    imported_at: str | None
-    stale: bool | None
-
-
-@dataclass(frozen=True)
-class RegistryView:
-    """One registry: its nodes, its storage, its catalog copy, its last collection."""
-
-    name: str
-    engine: str
-    nodes: tuple[NodeView, ...]
-    storage: str  # the driver
-    place: str  # where the storage is, in the driver's words
-    space: Space | None
-    database: str | None
-    catalog: CatalogView | None
-    last_collection: RunState | None
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SiteView:
-    """Everything `regctl status` shows."""
-
-    registries: tuple[RegistryView, ...]
-    databases: Mapping[str, DatabaseStatus | NoAnswer]
-    locks: tuple[LockState, ...] = ()
-    open_runs: tuple[RunState, ...] = ()
-    working: frozenset[str] = frozenset()  # ids of the open runs that somebody is at work on
-    problems: tuple[str, ...] = field(default=())
-
-    def all_problems(self) -> list[str]:
-        """Return every problem with its place; nothing is wrong where there is none."""
-        found = list(self.problems)
-        for registry in self.registries:
-            found += [f"{registry.name}: {problem}" for problem in registry.problems]
-            for node in registry.nodes:
-                found += [f"{registry.name} on {node.host}: {problem}" for problem in node.problems]
-        return found
 
 
 def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
@@ -101,14 +40,7 @@ def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
     answers = ask(questions, seconds)
     databases = {key[1]: answers[key] for key in questions if key[0] == "database"}
     running = [name for name, status in databases.items() if getattr(status, "reachable", False)]
-    copies = ask(
-        {
-            (name,): _catalog_question(world, name)
-            for name, registry in registries.items()
-            if registry.database in running
-        },
-        seconds,
-    )
+    copies = _copies(world, [name for name in names if registries[name].database in running], seconds)
     locks, runs = answers["locks",], answers["runs",]
     problems = [*_database_problems(databases), *_state_problems(locks, runs)]
     if isinstance(runs, NoAnswer):
@@ -122,7 +54,7 @@ def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
     ]
     return SiteView(
         tuple(
-            _registry_view(name, registry, answers, copies.get((name,)), runs[1].get(name))
+            _registry_view(name, registry, answers, copies.get(name), runs[1].get(name))
             for name, registry in registries.items()
         ),
         databases,
@@ -192,8 +124,42 @@ def _runs(world: World) -> tuple[list[RunState], dict[str, RunState]]:
     return runs.open_runs(world.state_dir), last
 
 
-def _catalog_question(world: World, registry: str) -> Question:
-    return lambda: world.catalog(registry).freshness()
+def _copies(world: World, names: list[str], seconds: float) -> dict[str, CatalogView | NoAnswer]:
+    """Look at the catalog copies of these registries; on a huge tree staleness stays open."""
+    answers = ask(
+        {
+            **{("state", name): partial(_catalog_state, world, name) for name in names},
+            **{("stale", name): partial(_catalog_stale, world, name) for name in names},
+        },
+        seconds,
+    )
+    found: dict[str, CatalogView | NoAnswer] = {}
+    for name in names:
+        state, stale = answers["state", name], answers["stale", name]
+        if isinstance(state, NoAnswer):
+            found[name] = state
+            continue
+        imported = state.imported_at.astimezone(UTC).replace(microsecond=0) if state.imported_at else None
+        found[name] = CatalogView(
+            state.generation or None,
+            imported.isoformat().replace("+00:00", "Z") if imported else None,
+            stale if isinstance(stale, bool) else None,
+            state.missing,
+        )
+    return found
+
+
+def _catalog_state(world: World, registry: str) -> CatalogState:
+    return world.catalog(registry).state()
+
+
+def _catalog_stale(world: World, registry: str) -> bool | None:
+    from ctl.catalog.stale import is_stale
+
+    store = world.catalog(registry)
+    if not store.state().generation:
+        return None
+    return is_stale(world.storage(registry), store)
 
 
 def _database_problems(databases: Mapping[str, Any]) -> Iterator[str]:

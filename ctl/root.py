@@ -100,7 +100,7 @@ def _with_words(command: click.Command) -> None:
             error.ctx = error.ctx or context
             raise
 
-    command.parse_args = parse_args  # type: ignore[method-assign]
+    vars(command)["parse_args"] = parse_args
 
 
 def _with_hints(group: click.Group, path: tuple[str, ...]) -> None:
@@ -116,7 +116,7 @@ def _with_hints(group: click.Group, path: tuple[str, ...]) -> None:
                 raise unknown_command(args[0], group.list_commands(context), path) from error
             raise
 
-    group.resolve_command = resolve_with_hints  # type: ignore[method-assign]
+    vars(group)["resolve_command"] = resolve_with_hints
 
 
 class Root(click.Group):

@@ -14,9 +14,9 @@ from ctl.report.units import size_text
 
 if TYPE_CHECKING:
     from ctl.database.base import DatabaseStatus
-    from ctl.overview import NodeView, RegistryView, SiteView
     from ctl.probing import NoAnswer
     from ctl.recipes.lock import LockState
+    from ctl.views import CatalogView, NodeView, RegistryView, SiteView
 
 
 @click.command("status")
@@ -189,7 +189,7 @@ def _registries_table(view: SiteView) -> Table:
                 registry.name,
                 registry.place or registry.storage,
                 free,
-                _copy(catalog.imported_at, catalog.stale) if catalog else _no_copy(view, registry),
+                _copy(catalog) if catalog else _no_copy(view, registry),
                 last.ended_at if last else "never",
             )
         )
@@ -197,10 +197,10 @@ def _registries_table(view: SiteView) -> Table:
     return Table(columns, tuple(rows))
 
 
-def _copy(imported_at: str | None, stale: bool | None) -> str:
-    if imported_at is None:
-        return "never"
-    return f"{imported_at} (changed since)" if stale else imported_at
+def _copy(catalog: CatalogView) -> str:
+    if catalog.imported_at is None:
+        return catalog.missing or "never"
+    return f"{catalog.imported_at} (changed since)" if catalog.stale else catalog.imported_at
 
 
 def _no_copy(view: SiteView, registry: RegistryView) -> str:
