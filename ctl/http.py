@@ -220,8 +220,9 @@ class RegistryClient:
             if answer.status == 404 and missing:
                 return
             document = json_of(answer)
-            values = document.get(key) if isinstance(document, dict) else None
-            if answer.status != 200 or not isinstance(values, list | None):
+            known = answer.status == 200 and isinstance(document, dict) and key in document
+            values = document[key] if known else 0
+            if not isinstance(values, list | None):
                 raise self._unexpected(url, answer)
             yield from (str(value) for value in values or ())  # 2.8: null for an empty repository
             link = re.match(r'\s*<([^>]+)>\s*;.*rel="?next"?', answer.headers.get("link", ""))
