@@ -176,9 +176,10 @@ class TreeImport:
             self.writer.stage(batch)
             if batch.revisions:
                 self._read(self.writer.new_manifests())
-        links = (batch.revisions, batch.layers, batch.tags, batch.blobs)
-        self.done.written += sum(map(len, links))
-        self.done.changed = True
+        rows = (batch.revisions, batch.layers, batch.tags, batch.blobs)
+        written = sum(map(len, rows))
+        self.done.written += written
+        self.done.changed |= written > 0
 
     def _safe_point(self) -> None:
         if self.hooks.stopping():
@@ -248,9 +249,10 @@ class TreeImport:
 
 
 class Meter:
-    """Tell how far an import is, a few times a second."""
+    """Tell how far an import or a comparison is, a few times a second."""
 
-    def __init__(self, emit: EventSink, total: int = 0) -> None:
+    def __init__(self, emit: EventSink, total: int = 0, task: str = "import") -> None:
+        self._task = task
         self.total = total
         self._emit = emit
         self._done = 0
@@ -272,8 +274,8 @@ class Meter:
         self._shown = now
         rate = self._done / max(now - self._started, 1e-6)
         eta = (self.total - self._done) / rate if rate and self._done <= self.total else None
-        done = self.total if finished else self._done
-        self._emit(Progress("import", done, self.total, "entries", rate, eta, finished))
+        done = self.total if finished or not self.total else min(self._done, self.total)
+        self._emit(Progress(self._task, done, self.total, "entries", rate, eta, finished))
 
     def end(self) -> None:
         """Emit the last progress."""

@@ -87,6 +87,10 @@ class Storage(Protocol):
         """Read each file whole, in the order given; a file over `limit` bytes comes as a Failure."""
         ...
 
+    def hash_many(self, files: Iterable[tuple[str, str]]) -> Iterator[str | Failure]:
+        """Hash each (path, algorithm) in the order given, whatever its size; the hash in hex."""
+        ...
+
     def space(self) -> Space:
         """Say how much room there is."""
         ...

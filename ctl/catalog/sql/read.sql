@@ -30,10 +30,11 @@ SELECT digest, size, mtime_ns FROM regctl.blobs
 WHERE registry_id = %s AND digest >= %s AND digest < %s ORDER BY digest
 
 -- name: findings
-SELECT path, kind, reason FROM regctl.findings WHERE registry_id = %s ORDER BY path, kind, scope LIMIT %s
+SELECT path, kind, min(reason) FROM regctl.findings WHERE registry_id = %s
+GROUP BY path, kind ORDER BY path, kind LIMIT %s
 
 -- name: findings_count
-SELECT count(*) FROM regctl.findings WHERE registry_id = %s
+SELECT count(DISTINCT (path, kind)) FROM regctl.findings WHERE registry_id = %s
 
 -- name: last_imports
 SELECT run_id, started_at, ended_at, state, generation, counts FROM regctl.imports
@@ -69,14 +70,15 @@ ORDER BY tag.name
 
 -- name: needed_blobs
 -- Every config, layer and manifest that a linked manifest needs to be stored, with the sizes claimed.
-SELECT needed.digest, min(needed.size), max(needed.size)
+SELECT needed.digest, min(needed.size) FILTER (WHERE needed.size >= 0), max(needed.size)
 FROM (
     SELECT reference.digest, reference.size FROM regctl.manifest_references AS reference
     WHERE reference.registry_id = %s AND reference.role IN ('config', 'layer')
       AND EXISTS (SELECT FROM regctl.manifest_links AS link
                   WHERE link.registry_id = reference.registry_id AND link.digest = reference.manifest)
     UNION ALL
-    SELECT link.digest, manifest.size FROM regctl.manifest_links AS link
+    SELECT link.digest, CASE WHEN manifest.state IN ('parsed', 'doubtful') THEN manifest.size ELSE -1 END
+    FROM regctl.manifest_links AS link
     JOIN regctl.manifests AS manifest
       ON manifest.registry_id = link.registry_id AND manifest.digest = link.digest
     WHERE link.registry_id = %s

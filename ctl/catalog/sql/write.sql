@@ -231,8 +231,8 @@ SELECT
     (SELECT count(DISTINCT digest) FROM regctl.manifest_links WHERE registry_id = %s),
     (SELECT count(*) FROM regctl.blobs WHERE registry_id = %s),
     (SELECT coalesce(sum(size), 0)::bigint FROM regctl.blobs WHERE registry_id = %s),
-    (SELECT count(*) FROM regctl.findings WHERE registry_id = %s)
+    (SELECT count(DISTINCT (path, kind)) FROM regctl.findings WHERE registry_id = %s)
 
 -- name: recount
-SELECT counts, (SELECT count(*) FROM regctl.findings WHERE registry_id = %s)
+SELECT counts, (SELECT count(DISTINCT (path, kind)) FROM regctl.findings WHERE registry_id = %s)
 FROM regctl.registries WHERE id = %s
