@@ -94,9 +94,8 @@ class Executor:
         resuming = progress.standing == "applying"
         answer = step.probe(self.here, progress.before) if resuming else "pending"
         warnings: list[str] = []
-        if answer == "unknown" and not self._may_repeat(
-            f"Nobody can tell how far {step.title()} came. Repeat it?"
-        ):
+        question = f"Nobody can tell how far this came: {step.title()}. Repeat it?"
+        if answer == "unknown" and not self._may_repeat(question):
             raise RefusedError(
                 f"nobody can tell how far the interrupted step came: {step.title()}",
                 hint="its scopes are left, as far as that is safe; then run the command again",

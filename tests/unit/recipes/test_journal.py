@@ -1,4 +1,4 @@
-"""The journal: what is flushed is read back, a torn end is forgotten, damage before it is never passed over."""
+"""The journal: what is flushed is read back, a torn end is forgotten, damage before it is named."""
 
 from __future__ import annotations
 
