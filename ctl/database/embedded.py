@@ -15,13 +15,15 @@ import time
 from ctl.database import cluster
 from ctl.database.base import ClientCommand, DatabaseStatus, RunProgram
 from ctl.database.connect import connect, server_version
+from ctl.database.errors import DatabaseError
 from ctl.database.filelock import file_lock
 from ctl.database.ownership import make_passable, replace_file, server_owner, sync_folder, user_name
-from ctl.database.postmaster import Postmaster, find_postmaster, tail
+from ctl.database.postmaster import Postmaster, anybody_standing, find_postmaster, tail
 from ctl.database.programs import server_folder
 from ctl.database.session import PostgresSession
 from ctl.errors import RegctlError, UnreachableError
 
+_EXISTS = "SELECT 1 FROM pg_database WHERE datname = 'regctl'"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _LOG_LIMIT = 10_000_000  # bytes of server.log, above which the next start begins a new one
@@ -190,7 +192,8 @@ class EmbeddedDatabase:
         while True:
             if self._postmaster() is None:
                 started = True
-                self._launch(deadline)
+                self._clear_stale(deadline)
+                self._launch()
             try:
                 self._connect("postgres", read_only=True).close()
                 return started
@@ -201,7 +204,31 @@ class EmbeddedDatabase:
                     ) from error
             time.sleep(0.1)
 
-    def _launch(self, deadline: float) -> None:
+    def _clear_stale(self, deadline: float) -> None:
+        """Take away the lock files of a server that is proved dead.
+
+        PostgreSQL itself believes any process of that number, also a zombie that nobody buries (in a
+        container) or a stranger's after a reboot, and would refuse to start for ever.
+        """
+        socket = f"{cluster.socket_folder(self.data)}/.s.PGSQL.{cluster.PORT}"
+        stale = [f"{self.data}/postmaster.pid", f"{socket}.lock", socket]
+        if not any(os.path.lexists(path) for path in stale):
+            return
+        # After kill -9 of the server its children need a moment to notice; until then nothing may start.
+        while anybody_standing(self.data):
+            if self._postmaster() is not None:
+                return
+            if time.monotonic() > deadline:
+                raise RegctlError(
+                    f"database {self.name}: the server is gone, but a child of it still runs in {self.data}",
+                    hint=f"find it with `fuser -v {self.data}` and end it",
+                )
+            time.sleep(0.05)
+        for path in stale:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def _launch(self) -> None:
         owner = server_owner(self.data)
         folder = cluster.socket_folder(self.data)
         cluster.make_socket_folder(folder, owner.pw_uid, owner.pw_gid)
@@ -215,18 +242,18 @@ class EmbeddedDatabase:
         code, output = self._program("pg_ctl", arguments, _START_SECONDS + 10)
         if code == 0 or self._postmaster() is not None:
             return
-        said = tail(self.log)
-        # After kill -9 of the server its children need a moment to notice; until then it refuses to start.
-        if "shared memory block" in said and time.monotonic() < deadline:
-            time.sleep(0.3)
-            return
         raise RegctlError(
             f"database {self.name} did not start: {output.strip() or 'pg_ctl said nothing'}",
-            hint=f"see {self.log}: {said[-600:]}",
+            hint=f"see {self.log}: {tail(self.log)[-600:]}",
         )
 
     def _ensure_database(self) -> None:
         with self._connect("postgres", read_only=False) as session:
-            if session.one("SELECT 1 FROM pg_database WHERE datname = 'regctl'"):
+            if session.one(_EXISTS):
                 return
-            session.execute("CREATE DATABASE regctl TEMPLATE template0")
+            try:
+                session.execute("CREATE DATABASE regctl TEMPLATE template0")
+            except DatabaseError:
+                # A regctl that was killed here leaves the server still at it, and it got there first.
+                if not session.one(_EXISTS):
+                    raise

@@ -44,6 +44,19 @@ def find_postmaster(data: str) -> Postmaster | None:
     return Postmaster(pid, lines[4].strip())
 
 
+def anybody_standing(data: str) -> bool:
+    """Say whether any live process stands in a data folder: a server, or a child that outlived it."""
+    place = os.path.realpath(data)
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                if os.readlink(f"/proc/{entry}/cwd") == place:
+                    return True
+            except OSError:
+                continue  # ended meanwhile, or somebody else's
+    return False
+
+
 def tail(path: str, size: int = 2000) -> str:
     """Return the end of a log file, "" if it is not there."""
     try:
