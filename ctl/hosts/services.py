@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from ctl.config.models import Node
     from ctl.hosts.base import Command, Host, ProcessInfo
+
+
+# where Go's stack trace and the registry's usage begin; a journal's lines have a time before
+_NOISE = re.compile(r"(^|: )(goroutine \d+ \[.*\]:|Usage:)$")
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,15 @@ def open_service(
         f"registry {registry} on {host.name}: service kind {node.service.kind!r} is not known here",
         hint="use systemd, or process for trials",
     )
+
+
+def last_words(lines: list[str], count: int = 10) -> tuple[str, ...]:
+    """Return what a program that ended said last, without the stack trace or the usage that follow it."""
+    for number, line in enumerate(lines):
+        if _NOISE.search(line):
+            lines = lines[:number]
+            break
+    return tuple(line for line in lines if line.strip())[-count:]
 
 
 def port_of(url: str) -> int:

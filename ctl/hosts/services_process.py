@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ctl.errors import CommandFailedError, ConfigError, RegctlError
 from ctl.hosts import serving
 from ctl.hosts.base import Command
-from ctl.hosts.services import ServiceState, port_of
+from ctl.hosts.services import ServiceState, last_words, port_of
 
 if TYPE_CHECKING:
     from ctl.config.models import Node
@@ -26,7 +26,7 @@ _POLL = 0.02  # seconds
 _GLANCE = 0.1  # seconds that it must live, once it listens
 _SETTLE = 1.5  # seconds that it must live where its port tells nothing
 _OBEY = 10.0  # seconds after KILL before we give up
-_SHOWN = 10  # last lines of the log in an error
+_SEARCHED = 1000  # lines of the log that are searched for its last words
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -49,6 +49,7 @@ class ProcessService:
         self._folder = folder
         self._stem = re.sub(r"[^A-Za-z0-9.-]", "_", f"{registry}-{node.service.name}")
         self._record = os.path.join(folder, f"{self._stem}.json")
+        self._judged: dict[tuple[object, ...], bool] = {}
         self.log_file = os.path.join(folder, f"{self._stem}.log")
 
     def _job(self) -> str | None:
@@ -70,14 +71,19 @@ class ProcessService:
     def _all(self) -> list[ProcessInfo]:
         """Find every live process of the service, ours first, then those started by hand, oldest first."""
         own = self._own()
-        binary, config = self._node.binary, self._node.config_file
-        others = [
-            item
-            for item in self._host.processes()
-            if item != own and serving.serves(self._host, item, binary, config)
-        ]
+        others = [item for item in self._host.processes() if item != own and self._serves(item)]
         others.sort(key=lambda item: item.start_time)
         return [own, *others] if own is not None else others
+
+    def _serves(self, process: ProcessInfo) -> bool:
+        """Judge each process once: polling must not resolve the paths of every other registry again."""
+        if "serve" not in process.argv:
+            return False
+        key = (process, process.argv, process.executable)
+        if key not in self._judged:
+            node = self._node
+            self._judged[key] = serving.serves(self._host, process, node.binary, node.config_file)
+        return self._judged[key]
 
     def state(self) -> ServiceState:
         """Say what it does now; only reads."""
@@ -154,7 +160,7 @@ class ProcessService:
                     f"registry {self._registry} on {self._host.name} ended at once, "
                     f"exit code {status.exit_code}",
                     hint=f"its whole log: {self.log_file}",
-                    details=tuple(self._log(_SHOWN, logged)),
+                    details=last_words(self._log(_SEARCHED, logged)),
                 )
             if lived >= _GLANCE and port is not None and self._host.listening(port):
                 return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ctl.errors import CommandFailedError, ConfigError, RegctlError
 from ctl.hosts import serving
 from ctl.hosts.base import Command
-from ctl.hosts.services import ServiceState
+from ctl.hosts.services import ServiceState, last_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ _POLL = 0.1  # seconds; each look is a process
 _GLANCE = 0.25  # seconds that it must live, once it listens
 _SETTLE = 1.5  # seconds that it must live where its port tells nothing
 _OBEY = 20.0  # seconds after KILL, or for a start job, before we give up
-_SHOWN = 10  # last lines of the journal in an error
+_SEARCHED = 200  # lines of the journal that are searched for its last words
 _ENABLED = {"enabled", "enabled-runtime", "alias", "linked", "static", "generated", "indirect"}
 
 
@@ -105,7 +105,7 @@ class SystemdService:
 
     def _last_words(self) -> tuple[str, ...]:
         try:
-            return tuple(self.tail(_SHOWN))
+            return last_words(self.tail(_SEARCHED))
         except RegctlError:
             return ()
 
