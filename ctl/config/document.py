@@ -22,6 +22,8 @@ MAX_NODES = 10_000
 MAX_DEPTH = 32
 NAME_WIDTH = 63  # characters of a name of a host, a registry or a database
 
+_SHOWN_PARTS = 14
+
 Path = tuple[str | int, ...]
 Scalar = None | bool | int | float | str
 
@@ -98,13 +100,13 @@ class Document:
 def show_path(path: Path) -> str:
     """Write a path as people do: registries.main.nodes[0].host."""
     text = ""
-    for part in path:
+    for part in path[:_SHOWN_PARTS]:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
             shown = part if re.fullmatch(r"[\w-]+", part) else repr(part)
             text += f".{shown}" if text else shown
-    return text or "(the file)"
+    return f"{text}..." if len(path) > _SHOWN_PARTS else text or "(the file)"
 
 
 def read_document(data: bytes, file: str, dialect: Dialect = Dialect.SITE) -> Document:
@@ -115,13 +117,27 @@ def read_document(data: bytes, file: str, dialect: Dialect = Dialect.SITE) -> Do
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return Document(file, None, (Mistake(start, (), f"is not UTF-8 text (byte {error.start})"),))
+        where = _position(file, data[: error.start].decode("utf-8-sig", "replace"))
+        return Document(file, None, (Mistake(where, (), "is not UTF-8 text from here on"),))
+    forbidden = _FORBIDDEN.search(text)
+    if forbidden:
+        where = _position(file, text[: forbidden.start()])
+        what = f"holds a character that YAML does not allow (U+{ord(forbidden.group()):04X})"
+        return Document(file, None, (Mistake(where, (), what),))
     builder = _Builder(file, dialect)
     try:
         builder.build(text)
     except _UnreadableError as stop:
         return Document(file, None, (*builder.mistakes, stop.mistake))
     return Document(file, builder.root, tuple(builder.mistakes))
+
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _position(file: str, before: str) -> Origin:
+    """Say where a text goes on."""
+    return Origin(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 def read_registry_config(data: bytes, file: str) -> dict[str, Any]:
@@ -161,7 +177,7 @@ class _Frame:
     path: Path
     key_origin: Origin | None
     anchor: str | None
-    pending: tuple[str, Origin] | None = None
+    pending: tuple[str, Origin, bool] | None = None  # a key, its place, and whether it stands unquoted
     merges: list[Located] = field(default_factory=list)
 
 
@@ -188,10 +204,11 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             what = " ".join(part for part in (error.context, error.problem) if part)
+            if mark is not None and text[mark.index : mark.index + 1] == "\t":
+                what += " (a tab: YAML is indented by spaces)"
             raise _UnreadableError(Mistake(self._at(mark), (), f"is not YAML: {what}")) from None
         except yaml.YAMLError as error:
-            what = str(getattr(error, "reason", "") or "a character that YAML does not allow")
-            raise _UnreadableError(Mistake(Origin(self.file, 1, 1), (), f"is not YAML: {what}")) from None
+            raise _UnreadableError(Mistake(Origin(self.file, 1, 1), (), f"is not YAML: {error}")) from None
 
     def _at(self, mark: Any) -> Origin:
         return Origin(self.file, mark.line + 1, mark.column + 1) if mark else Origin(self.file, 1, 1)
@@ -218,7 +235,7 @@ class _Builder:
         if frame is not None and isinstance(frame.items, dict) and frame.pending is None:
             if not scalar or (event.value == "" and not event.style):
                 self._stop(event, "has a key that is not a word")
-            frame.pending = (event.value, self._at(event.start_mark))
+            frame.pending = (event.value, self._at(event.start_mark), not event.style)
             return
         key = frame.pending[1] if frame and frame.pending else None
         if scalar:
@@ -241,7 +258,8 @@ class _Builder:
         if event.anchor and self.dialect is Dialect.SITE:
             self._stop(event, f"uses an anchor (&{event.anchor}): write the value out")
         if event.tag and event.tag != "!":
-            self._stop(event, f"uses a tag ({event.tag}): write the plain value")
+            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            self._stop(event, f"uses a tag ({tag}): write the plain value")
 
     def _alias(self, event: Any) -> None:
         if self.dialect is Dialect.SITE:
@@ -254,7 +272,7 @@ class _Builder:
         assert found is not None  # noqa: S101
         self._count(event, sum(1 for _ in found.walk()))
         key = frame.pending[1] if frame.pending else None
-        self._attach(Located(found.value, self._at(event.start_mark), key), None)
+        self._attach(Located(found.value, self._at(event.start_mark), key, found.span), None)
 
     def _attach(self, value: Located, anchor: str | None) -> None:
         if anchor:
@@ -267,9 +285,9 @@ class _Builder:
             frame.items.append(value)
             return
         assert frame.pending is not None  # noqa: S101 - a value in a mapping follows its key
-        key, origin = frame.pending
+        key, origin, bare = frame.pending
         frame.pending = None
-        if key == "<<" and self.dialect is Dialect.REGISTRY:
+        if key == "<<" and bare and self.dialect is Dialect.REGISTRY:
             frame.merges.append(value)
         elif key in frame.items:
             first = frame.items[key].key
@@ -349,7 +367,7 @@ def _go_integer(text: str) -> int | None:
         value = int(digits.lstrip("0o") or "0", 8)
     else:
         value = int(digits)
-    return sign * value if abs(value) < 1 << 63 else None
+    return sign * value if -(1 << 63) <= sign * value < 1 << 63 else None
 
 
 def same(first: Any, second: Any) -> bool:

@@ -78,7 +78,8 @@ def check_site(documents: list[Document], model: type[Site] | None = None) -> Lo
     mistakes = [mistake for document in documents for mistake in document.mistakes]
     merged = _merge_documents(documents, mistakes)
     site = None
-    if all(document.root is not None for document in documents) and merged is not None:
+    readable = all(document.root is not None or not document.mistakes for document in documents)
+    if readable and merged is not None:
         site = _validate(merged, model, mistakes)
     if site is None or merged is None or mistakes:
         _raise(documents, mistakes)

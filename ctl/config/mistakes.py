@@ -117,6 +117,8 @@ def _choice(kind: str, error: Mapping[str, Any]) -> str:
     expected = str(context["expected_tags" if kind == "union_tag_invalid" else "expected"])
     given = str(context["tag"]) if kind == "union_tag_invalid" else error.get("input")
     choices = [word.strip("'\" ") for word in expected.replace(" or ", ", ").split(",")]
+    if given in choices and kind == "literal_error":
+        return f"must be {given}, without quotes"
     if not isinstance(given, str):
         return f"must be {' or '.join(choices)}"
     return f"must be {' or '.join(choices)}, not {given!r}{_near_only(given, choices)}"

@@ -16,6 +16,7 @@ from ctl.secret import Secret
 
 RunProgram = Callable[[tuple[str, ...]], bytes]
 SHOWN = "***"
+LONGEST = 1 << 16  # bytes of a secret; a private key has a few thousand
 TOO_OPEN = 0o037  # group write or execute, and anything for others
 _SECRET_KEYS = frozenset(
     {
@@ -23,6 +24,10 @@ _SECRET_KEYS = frozenset(
         *("accesskey", "accesskeyid", "accesskeysecret", "secretkey", "accountkey", "private_key"),
         "sentinelpassword",
     }
+)
+# a setting that somebody took out, `# password: ...`, is as secret as one that stands
+_IN_COMMENT = re.compile(
+    rf"(#[^\n]*\b(?:{'|'.join(sorted(_SECRET_KEYS))})[\"']?[ \t]*[:=][ \t]*)[^\n]+", re.IGNORECASE
 )
 
 
@@ -59,10 +64,11 @@ def resolve_secret(
 def read_secret_file(path: str) -> bytes:
     """Read a secret's file; ConfigError unless root or we own it and nobody else may read it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # O_NONBLOCK: a pipe in the file's place must not hang us
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigError(f"the secret in {path} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise ConfigError(f"{path} is not a file, so it cannot hold a secret")
@@ -76,7 +82,9 @@ def read_secret_file(path: str) -> bytes:
                 f"{path} holds a secret and its mode {stat.S_IMODE(found.st_mode):04o} lets others at it",
                 hint=f"chmod 0600 {shlex.quote(path)}",
             )
-        return file.read(1 << 16)
+        return os.read(descriptor, LONGEST)
+    finally:
+        os.close(descriptor)
 
 
 def keep_secret(path: str, secret: Secret) -> None:
@@ -194,5 +202,6 @@ def redact_text(data: bytes, file: str, marks: Mapping[str, str] | None = None) 
     places = {path for path, _ in secret_leaves(root.plain())} if isinstance(root.value, dict) else set()
     spans = {node.span: str(node.value) for path, node in root.walk() if path in places and node.span[1]}
     for (start, end), value in sorted(spans.items(), reverse=True):
-        text = text[:start] + (marks or {}).get(value, SHOWN) + text[end:]
-    return text
+        line_end = "\n" if text[start:end].endswith("\n") else ""
+        text = text[:start] + (marks or {}).get(value, SHOWN) + line_end + text[end:]
+    return _IN_COMMENT.sub(rf"\1{SHOWN}", text)

@@ -24,13 +24,17 @@ def compose(registry: Registry, node: Node, defaults: Settings, secret_reference
     `config` of the site lies over the template's defaults, and null in it takes a default away. The storage
     is the site's. ConfigError if no address to listen on can be told.
     """
-    settings = _overlay(_base(registry, node, defaults), registry.config)
+    laid_over = _overlay(_base(registry, node, defaults), registry.config)
+    settings = _overlay(laid_over, {"storage": _storage(registry)})
+    settings.setdefault("version", defaults["version"])
     http = dict(settings.get("http") or {})
     for (_, key), value in zip(ALWAYS, (defaults["http"]["draintimeout"], secret_reference), strict=True):
         if not http.get(key):
             http[key] = value
     settings["http"] = http
     if not http.get("addr"):
+        http["addr"] = listen_address(node.url)
+    if not http["addr"]:
         raise ConfigError(
             f"where the registry listens cannot be told from {node.url}",
             hint='say it in the site: config: {http: {addr: ":5000"}}',
@@ -40,8 +44,9 @@ def compose(registry: Registry, node: Node, defaults: Settings, secret_reference
 
 def config_for(registry: Registry, node: Node, defaults: Settings, found: Settings) -> dict[str, Any]:
     """Return what to lay over `config` so that the rendered file means what `found` means."""
-    base = _overlay(_base(registry, node, defaults), registry.config)
-    config = _difference(base, _without_empty(found))
+    wanted = _without_empty(found)
+    config = _difference(_base(registry, node, defaults), wanted)
+    _outdo(registry.config, config, wanted)
     http = config.get("http")
     if isinstance(http, dict):
         for _, key in ALWAYS:
@@ -79,11 +84,14 @@ def listen_address(url: str) -> str:
 
 
 def _base(registry: Registry, node: Node, defaults: Settings) -> dict[str, Any]:
-    storage = registry.storage
-    chosen = {storage.driver: getattr(storage, storage.driver).model_dump()}
     address = listen_address(node.url)
-    site: dict[str, Any] = {"storage": chosen, **({"http": {"addr": address}} if address else {})}
+    site = {"storage": _storage(registry), **({"http": {"addr": address}} if address else {})}
     return _overlay(defaults, site)
+
+
+def _storage(registry: Registry) -> dict[str, Any]:
+    driver = registry.storage.driver
+    return {driver: getattr(registry.storage, driver).model_dump()}
 
 
 def _overlay(base: Settings, over: Settings) -> dict[str, Any]:
@@ -112,6 +120,20 @@ def _difference(base: Settings, wanted: Settings) -> dict[str, Any]:
     for key in base.keys() - wanted.keys():
         config[key] = None
     return config
+
+
+def _outdo(before: Settings, config: dict[str, Any], wanted: Settings) -> None:
+    """Add to `config` what it takes that nothing of an earlier `config`, which it lies over, shows through."""
+    for key, old in before.items():
+        value = wanted.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            below = config.get(key, {})
+            if isinstance(below, dict):
+                _outdo(old, below, value)
+                if below:
+                    config[key] = below
+        elif key not in config:
+            config[key] = value
 
 
 def _differences(before: Any, after: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
