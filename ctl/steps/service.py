@@ -88,19 +88,22 @@ class _ServiceStep(Step):
 
     def _may_stop(self, here: Target) -> Iterator[Problem]:
         drain = drain_timeout(here.world, self.registry, self.node)
-        if drain is None:
-            yield Problem(
-                f"{self._name()} does not drain: uploads in flight are cut when it stops",
-                hint="set http.draintimeout in its configuration",
-                blocking=False,
-            )
-        elif self._grace(here) <= drain:
+        if drain is not None and self._grace(here) <= drain:
             yield Problem(
                 f"{self._name()} drains for {drain.total_seconds():g} s, but is killed after "
                 f"{self._grace(here).total_seconds():g} s",
                 hint="give --grace more seconds than http.draintimeout",
                 blocking=False,
             )
+
+    def _stopping(self, here: Target, state: ServiceState) -> tuple[Text, ...]:
+        """Say what a stop does to uploads in flight."""
+        if not state.running:
+            return ()
+        if drain_timeout(here.world, self.registry, self.node) is None:
+            return (Text("It does not drain (no http.draintimeout): uploads in flight will be cut."),)
+        seconds = self._grace(here).total_seconds()
+        return (Text(f"Uploads in flight may end; it is killed after {seconds:g} s."),)
 
     def _listens(self, here: Target) -> Iterator[Problem]:
         """Wait until the node listens; a problem if it ends before, or does not in time."""
@@ -176,7 +179,8 @@ class StopService(_ServiceStep, Undoable):
 
     def preview(self, here: Target) -> Preview:
         state = self._state(here)
-        return Preview(self.title(), changes=state.running, blocks=_now(self._name(), state))
+        blocks = (*_now(self._name(), state), *self._stopping(here, state))
+        return Preview(self.title(), changes=state.running, blocks=blocks)
 
     def apply(self, here: Target, before: Before) -> StepReport:
         if not self._state(here).running:
@@ -214,7 +218,8 @@ class RestartService(_ServiceStep):
             yield from self._may_stop(here)
 
     def preview(self, here: Target) -> Preview:
-        return Preview(self.title(), blocks=_now(self._name(), self._state(here)))
+        state = self._state(here)
+        return Preview(self.title(), blocks=(*_now(self._name(), state), *self._stopping(here, state)))
 
     def apply(self, here: Target, before: Before) -> StepReport:
         if self.probe(here, before) == "done":
