@@ -12,7 +12,8 @@ from tests.support.images import Image
 from tests.support.transfer import Client, SkopeoResult, skopeo_push
 
 REPOSITORIES = ("web/frontend", "web/api", "db/postgres", "tools/ci")
-EXTRA_TAGS = 320  # pushed by plain HTTP, so that the collection takes long enough to be watched
+RESTARTING = ("connection refused", "connection reset", "broken pipe", "EOF")
+EXTRA_TAGS = 240  # pushed by plain HTTP, so that the collection takes long enough to be watched
 
 
 def push_by_skopeo(folder: Path, address: str) -> dict[tuple[str, str], str]:
@@ -71,10 +72,16 @@ def stored_blobs(tree: Path) -> dict[str, int]:
 
 @dataclass
 class Pusher(threading.Thread):
-    """Pushes small images with skopeo, one after the other, until told to stop, and counts what happened."""
+    """Pushes small images with skopeo, one after the other, until told to stop, and counts what happened.
+
+    At the first refusal, so just inside the window and before anything is collected, it looks what the
+    storage holds: also the blobs of a push that the window cut off before its manifest.
+    """
 
     folder: Path
     address: str
+    tree: Path
+    known: dict[str, int] = field(default_factory=dict)
     accepted: list[tuple[float, str, str]] = field(default_factory=list)  # when, tag, digest
     refused: list[tuple[float, str]] = field(default_factory=list)
     unreachable: int = 0
@@ -101,8 +108,9 @@ class Pusher(threading.Thread):
         if result.exit_code == 0:
             self.accepted.append((now, tag, one.digest))
         elif is_refusal(result):
+            self.known = self.known or stored_blobs(self.tree)
             self.refused.append((now, tag))
-        elif "connection refused" in result.stderr or "EOF" in result.stderr:
+        elif any(word in result.stderr for word in RESTARTING):
             self.unreachable += 1
         else:
             self.other.append(result.stderr.strip()[-200:])

@@ -34,7 +34,7 @@ class Show:
     """The narrator: prints each stage, runs the installed regctl, keeps the claims for the closing table."""
 
     environment: dict[str, str]
-    folder: Path  # said as $DEMO in what is printed
+    folder: Path
     claims: list[tuple[str, str, bool]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
@@ -54,15 +54,19 @@ class Show:
         self.claims.append((what, proof, true))
         self._print(f"   {'ok ' if true else 'NOT'} {what}: {proof}")
 
-    def regctl(self, *arguments: str, expect: int | None = 0, show: bool = True) -> Done:
-        """Run the installed command; print call and output. `expect` None takes any exit code."""
+    def regctl(self, *arguments: str, expect: int | None = 0, show: bool = True, live: bool = False) -> Done:
+        """Run the installed command; print call and output. `expect` None takes any exit code.
+
+        `live` lets it draw its progress on the terminal, if there is one.
+        """
         if show:
             self._print(f"\n   $ regctl {' '.join(arguments)}")
         begin = time.monotonic()
         done = subprocess.run(
             [str(REGCTL), *arguments],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=None if live and sys.stderr.isatty() else subprocess.PIPE,
             env=self.environment,
             cwd=self.folder,
             timeout=150,
@@ -70,7 +74,7 @@ class Show:
         result = Done(
             done.returncode,
             done.stdout.decode(errors="replace"),
-            done.stderr.decode(errors="replace"),
+            (done.stderr or b"").decode(errors="replace"),
             time.monotonic() - begin,
         )
         if show:
@@ -135,7 +139,7 @@ class Show:
             self._print(f"     (exit code {done.exit_code})")
 
     def _print(self, text: str) -> None:
-        sys.stdout.write(text.replace(str(self.folder), "$DEMO").rstrip() + "\n")
+        sys.stdout.write(text.rstrip() + "\n")
         sys.stdout.flush()
 
 
