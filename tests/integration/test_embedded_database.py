@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -9,8 +10,7 @@ import signal
 import stat
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,11 +18,14 @@ import pytest
 
 from ctl.database import cluster
 from ctl.database.embedded import EmbeddedDatabase
+from ctl.database.migrator import Migrator
 from ctl.database.postmaster import find_postmaster
 from ctl.errors import RegctlError, UnreachableError
 from ctl.hosts.base import Command
 from ctl.hosts.local import LocalHost
+from tests.support.children import exit_code, forked, kill
 from tests.support.embedded import embedded
+from tests.support.migrations import ids, tables, whole
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.postgres
@@ -175,6 +178,31 @@ def test_a_killed_server_comes_back_with_all_that_was_committed(database: Embedd
         assert kept(database) == 101 + number
 
 
+def test_a_power_cut_in_a_migration_leaves_the_old_or_the_new_version(database: EmbeddedDatabase) -> None:
+    migrations = tables(6, sleep=0.03)
+    for seconds in (0.05, 0.15):
+        database.ensure_started()
+        child = forked(lambda: Migrator(database, migrations, "1").up(ids(migrations)))
+        time.sleep(seconds)
+        for pid in standing_in(database.data):
+            os.kill(pid, signal.SIGKILL)
+        exit_code(child)
+        database.ensure_started()
+        assert whole(database, migrations) < len(migrations)
+    Migrator(database, migrations, "1").up(ids(migrations))
+    assert whole(database, migrations) == len(migrations)
+
+
+def standing_in(folder: str) -> list[int]:
+    """The processes of a server, its own first: they all stand in its folder."""
+    found = []
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/cwd") == folder:
+                found.append(int(entry))
+    return sorted(found)
+
+
 def test_a_pid_that_somebody_else_has_by_now_is_not_believed(database: EmbeddedDatabase) -> None:
     database.ensure_started()
     lines = Path(f"{database.data}/postmaster.pid").read_text().splitlines()
@@ -207,8 +235,7 @@ def test_a_creation_killed_at_any_point_is_done_again(folder: Path) -> None:
         state = folder / f"state{number}"
         child = forked(lambda s=state: embedded(s).ensure_started())  # type: ignore[misc]
         time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        kill(child)
         database = embedded(state)
         database.ensure_started()
         with database.connect() as session:
@@ -265,7 +292,7 @@ def test_a_caller_who_is_not_root_runs_its_own(folder: Path) -> None:
             session.execute("CREATE TABLE mine (n int)")
 
     child = forked(theirs)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert exit_code(child) == 0
     database = embedded(home / "state")  # root finds it running, and may stop it
     assert database.status().state == "running"
     with database.connect() as session:
@@ -286,18 +313,3 @@ def test_a_server_that_cannot_start_shows_its_log(database: EmbeddedDatabase) ->
     database.ensure_started()
     with database.connect() as session:
         assert session.one("SHOW work_mem") == ("5MB",)
-
-
-def forked(work: Callable[[], object]) -> int:
-    """Run work in a child that a test may kill; its exit code is 0 if the work raised nothing."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        work()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
