@@ -87,8 +87,12 @@ def resume(context: Context, run_id: str | None, leave_only: bool) -> None:
     stopped becomes what it was before. Needs no database.
     """
     from ctl.recipes.resume import open_run
+    from ctl.recipes.runs import open_runs
 
     runner = context.runner
+    if run_id is None and not open_runs(context.world.state_dir):
+        _show_nothing(context)
+        return
     if context.options.dry_run:
         _show_plan(context, open_run(runner, run_id or ""), leave_only=leave_only)
         return
@@ -137,6 +141,14 @@ def _show_plan(context: Context, state: RunState, *, leave_only: bool) -> None:
     lines += [f"would leave: {title}" for title in reversed(opened)]
     data = {**_details(state), "would_do": steps, "would_leave": list(reversed(opened))}
     context.show(Report("run-resume", Outcome.PENDING, data, tuple(Text(line) for line in lines)))
+
+
+def _show_nothing(context: Context) -> None:
+    from ctl.errors import Outcome
+    from ctl.report.model import Report, Text
+
+    data: dict[str, Json] = {"id": "", "recipe": "", "state": "", "steps": []}
+    context.show(Report("run-resume", Outcome.NOTHING_TO_DO, data, (Text("no run is open"),)))
 
 
 def _show_run(context: Context, run: RunReport) -> None:

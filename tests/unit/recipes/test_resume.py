@@ -236,7 +236,11 @@ def test_a_damaged_journal_is_never_acted_on(box: Box) -> None:
     path.write_bytes(path.read_bytes().replace(b'"kind":"intent"', b'"kind":"intemt"', 1))
     (state,) = runs.open_runs(box.state_dir, ("anything/else",))
     assert (state.id, state.state) == (run_id, "unreadable")
-    for action in (lambda: run_toy(box, WINDOW), lambda: runner(box).resume(run_id)):
+    actions: list[Callable[[], object]] = [
+        lambda: run_toy(box, WINDOW),
+        lambda: runner(box).resume(run_id),
+    ]
+    for action in actions:
         with pytest.raises(RefusedError, match=r"journal.jsonl:2"):
             action()
     with pytest.raises(RefusedError, match="nobody can tell"):
