@@ -36,7 +36,8 @@ def import_report(world: World, registry: str, run: RunReport) -> Report:
     hints: tuple[str, ...] = ()
     if outcome is Outcome.WARNING:
         hints = ("docs/reference/findings.md says what each kind means and what it does to a collection",)
-    return Report("registry-import", outcome, data, _import_blocks(data, found, total), hints)
+    blocks = _import_blocks(data, found, total) if finished else ()
+    return Report("registry-import", outcome, data, blocks, hints)
 
 
 def _findings(world: World, registry: str) -> tuple[list[Finding], int]:

@@ -101,7 +101,7 @@ def pending(store: CatalogStore, session: Session) -> Problem | None:
         return None
     return Problem(
         f"the database {name} lacks migrations: {', '.join(missing)}",
-        hint=f"run `regctl database migrate up {name}`",
+        hint=f"run `regctl database migrate up --database {name}`",
     )
 
 

@@ -51,11 +51,14 @@ class WriteConfig(Undoable):
 
     def _whose(self, plan: ConfigPlan) -> Iterator[Problem]:
         before = plan.before
+        contained = before.settings is not None and is_contained(before.settings, plan.settings)
         if before.ownership.state == "drifted" and not self.overwrite_drift:
+            adopt = f"`regctl config adopt {self.registry}` takes the edits into the site, "
             yield Problem(
-                f"{before.path} on {self.node} was edited by hand since regctl wrote it",
-                hint=f"`regctl config diff {self.registry}` shows it; `regctl config adopt {self.registry}` "
-                "takes the edits into the site, `regctl config apply --overwrite-drift` drops them",
+                f"{before.path} on {self.node} was edited by hand since regctl wrote it"
+                + (" (the site says all that it sets)" if contained else ""),
+                hint=f"`regctl config diff {self.registry}` shows it; {'' if contained else adopt}"
+                "`regctl config apply --overwrite-drift` writes the file anew",
             )
         if before.ownership.state == "adopted" and not self.take_over:
             if before.settings is None:
@@ -63,7 +66,7 @@ class WriteConfig(Undoable):
                     f"{before.path} on {self.node} is not regctl's and cannot be read",
                     hint="`regctl config apply --take-over` replaces it; a copy is kept beside it",
                 )
-            elif not is_contained(before.settings, plan.settings):
+            elif not contained:
                 count = sum(1 for _ in differences(before.settings, plan.settings))
                 yield Problem(
                     f"{before.path} on {self.node} is not regctl's, and the site differs in {count} settings",
