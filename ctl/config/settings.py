@@ -123,7 +123,7 @@ def _difference(base: Settings, wanted: Settings) -> dict[str, Any]:
 
 
 def _outdo(before: Settings, config: dict[str, Any], wanted: Settings) -> None:
-    """Add to `config` what it takes that nothing of an earlier `config`, which it lies over, shows through."""
+    """Add to `config` what it takes that nothing of an earlier one, which it lies over, shows through."""
     for key, old in before.items():
         value = wanted.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -160,9 +160,8 @@ def test_a_plugin_adds_an_engine_and_a_storage_driver(site_file: Path) -> None:
     registry = load_site(str(site_file), model).site.registries["main"]
     assert isinstance(registry, TapeRegistry)
     assert registry.reels == 3
-    storage: Any = registry.storage
-    assert isinstance(storage, StorageChoice)
-    assert (storage.driver, storage.bucket.bucket) == ("bucket", "x")
+    assert isinstance(registry.storage, StorageChoice)
+    assert (registry.storage.driver, registry.storage.model_dump()["bucket"]) == ("bucket", {"bucket": "x"})
     site_file.write_text(
         GOOD.replace("engine: distribution", "engine: tap").replace("filesystem:", "bukket:")
     )

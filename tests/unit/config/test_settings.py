@@ -93,7 +93,9 @@ def test_a_name_is_no_address_to_listen_on() -> None:
 
 
 WORDS = st.sampled_from(["a", "b", "level", "fields", "service", "delete", "enabled", "cache", "addr"])
-LEAVES = st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["x", "y", "60s"]) | st.just({})
+LEAVES: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["x", "y", "60s"]) | st.just({})
+)
 TREES: st.SearchStrategy[Any] = st.recursive(
     LEAVES | st.lists(st.integers(0, 3), max_size=2),
     lambda below: st.dictionaries(WORDS, below, max_size=3),
