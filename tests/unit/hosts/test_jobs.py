@@ -92,11 +92,11 @@ def test_a_terminal_that_hangs_up_does_not_reach_the_job(host: LocalHost) -> Non
 
 
 def test_killed_at_any_moment_of_a_start_a_job_ran_once_or_never(host: LocalHost, tmp_path: Path) -> None:
-    """Kill the controller at 60 moments; then whatever the state, the job is settled and ran at most once."""
+    """Kill the controller at 40 moments; then whatever the state, the job is settled and ran at most once."""
     states: list[JobState] = []
     ran = tmp_path / "ran"
     ran.mkdir()
-    moments = [random.Random(5).uniform(0, 0.06) for _ in range(58)] + [0.0, 0.5]
+    moments = [random.Random(5).uniform(0, 0.06) for _ in range(38)] + [0.0, 0.5]
     for number, moment in enumerate(moments):
         name = f"job-{number}"
         controller = as_controller(host, shell('echo x >>"$1"; sleep 30', str(ran / name)), name)
@@ -229,3 +229,68 @@ def test_jobs_are_private(host: LocalHost, folder: Path) -> None:
     wait_until(lambda: host.job("job").state == "exited", what="the job's end")
     for path in (folder, *folder.rglob("*")):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+RECORDING = "        publish(folder, RECORD, record, exclusive=True)\n"
+OPENING = '    os.write(opener, b"g")\n'
+
+
+def killed_while_recording(host: LocalHost, tmp_path: Path, source: str, patience: float) -> bool:
+    """Kill a supervisor (made from `source`) just before it records its job; say whether the program ran."""
+    program = tmp_path / "slow_supervisor.py"
+    program.write_text(source)
+    marker = tmp_path / "ran"
+    controller = os.fork()
+    if controller == 0:
+        try:
+            supervisor.__file__ = str(program)
+            host.start(shell('touch "$1"; sleep 30', str(marker)), "job")
+        finally:
+            os._exit(0)
+    needle = os.fsencode(program)
+
+    def supervisors() -> list[int]:
+        found = [item for item in processes.processes() if needle.decode() in item.argv]
+        return [item.pid for item in found if (tmp_path / "waits").exists() and item.pid == session(item.pid)]
+
+    wait_until(supervisors, what="the supervisor at its record")
+    for pid in supervisors():
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(controller, 0)
+    assert host.job("job").state == "unknown"
+    deadline = time.monotonic() + patience  # for a program that was let go too early
+    while not marker.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return marker.exists()
+
+
+def session(pid: int) -> int:
+    found = processes.stat(pid)
+    return found.session if found else 0
+
+
+def slow(tmp_path: Path, source: str) -> str:
+    pause = f"        open({str(tmp_path / 'waits')!r}, 'w').close(); time.sleep(30)\n"
+    assert source.count(RECORDING) == 1
+    return source.replace(RECORDING, pause + RECORDING)
+
+
+def test_no_program_runs_that_nobody_could_find(host: LocalHost, tmp_path: Path) -> None:
+    source = Path(supervisor.__file__).read_text()
+    assert not killed_while_recording(host, tmp_path, slow(tmp_path, source), patience=0.3)
+
+
+def test_a_supervisor_that_opens_the_gate_first_is_caught(host: LocalHost, tmp_path: Path) -> None:
+    """Positive control: the usual order, start and then record, leaves a program that nobody knows."""
+    source = Path(supervisor.__file__).read_text()
+    assert source.count(OPENING) == 1
+    careless = source.replace(OPENING, "").replace(
+        "    try:\n" + RECORDING, OPENING + "    try:\n" + RECORDING
+    )
+    assert OPENING in careless
+    try:
+        assert killed_while_recording(host, tmp_path, slow(tmp_path, careless), patience=10)
+    finally:
+        for item in list(processes.processes()):
+            if str(tmp_path / "ran") in item.argv:
+                host.signal(item, signal.SIGKILL)
