@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ctl.config.ownership import Ownership, body_of, classify, inputs_checksum, seal
 from ctl.config.secrets import is_reference, redact_text, revealed, secret_leaves, with_secrets
 from ctl.config.settings import compose
-from ctl.errors import ConfigError, RefusedError
+from ctl.errors import ConfigError, RefusedError, RegctlError
 from ctl.secret import Secret
 
 if TYPE_CHECKING:
@@ -173,13 +173,13 @@ def permissions(world: World, registry: str, host: str, info: FileInfo | None) -
         info.owner if info else None,
         info.group if info else None,
     )
-    if reader is None and info is not None and info.mode & 0o007:
+    if not reader and info is not None and info.mode & 0o007:
         raise ConfigError(
             f"{world.node(registry, host).config_file} is open to everybody, will hold secrets, and nothing "
             f"says which user {registry} runs as",
             hint=f"add `user: NAME` to its node on {host} in the site",
         )
-    if reader in (None, "root", kept.owner):
+    if reader in (None, "", "root", kept.owner):
         return kept
     return replace(kept, mode=kept.mode | 0o040, group=_primary_group(world, host, str(reader)))
 
@@ -189,13 +189,28 @@ def _reader(world: World, registry: str, host: str) -> str | None:
     if named is not None:
         return named
     process = world.service(registry, host).state().process
-    return process.user if process is not None else None
+    if process is not None:
+        return process.user
+    service = world.node(registry, host).service
+    if service.kind == "process":  # started as whoever runs regctl
+        return _output(world, host, ("id", "-un"))
+    unit = _output(world, host, ("systemctl", "show", "--property=User", "--value", "--", service.name))
+    return unit if unit else None
+
+
+def _output(world: World, host: str, argv: tuple[str, ...]) -> str:
+    """Return what a program prints; "" where it is missing or fails."""
+    from ctl.hosts.base import Command
+
+    try:
+        result = world.host(host).run(Command(argv))
+    except RegctlError:
+        return ""
+    return result.stdout.decode(errors="replace").strip() if result.exit_code == 0 else ""
 
 
 def _primary_group(world: World, host: str, user: str) -> str:
-    from ctl.hosts.base import Command
-
-    result = world.host(host).run(Command(("id", "-gn", user)))
-    if result.exit_code != 0:
+    group = _output(world, host, ("id", "-gn", "--", user))
+    if not group:
         raise ConfigError(f"there is no user {user} on {host}", hint="correct `user` of the node in the site")
-    return result.stdout.decode().strip()
+    return group
