@@ -33,6 +33,7 @@ class DatabaseStatus:
     state: str  # "running" | "stopped" | "missing" (embedded, never created) | "unreachable"
     version: str
     detail: str = ""
+    address: Mapping[str, str] = field(default_factory=dict)  # how to reach it; never a password
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,17 @@ class EmbeddedDatabase:
         try:
             if not os.path.exists(f"{self.data}/PG_VERSION"):
                 return self._status_without_cluster()
-            if self._postmaster() is None:
+            running = self._postmaster()
+            if running is None:
                 return DatabaseStatus(False, "stopped", "", f"{self.data} is stopped")
+            place = {
+                "socket_dir": running.socket_folder,
+                "port": str(cluster.PORT),
+                "dbname": cluster.DATABASE,
+                "user": cluster.ROLE,
+            }
             with self.connect(read_only=True) as session:
-                return DatabaseStatus(True, "running", server_version(session), self.data)
+                return DatabaseStatus(True, "running", server_version(session), self.data, place)
         except RegctlError as error:
             return DatabaseStatus(False, "unreachable", "", error.message)
 

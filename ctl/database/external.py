@@ -36,11 +36,12 @@ class ExternalDatabase:
 
     def status(self) -> DatabaseStatus:
         """Look only: connect, ask for the version, close."""
+        place = {"host": self.host, "port": str(self.port), "dbname": self.dbname, "user": self.user}
         try:
             with self._connect(read_only=True, timeout=_STATUS_TIMEOUT) as session:
-                return DatabaseStatus(True, "running", server_version(session), self.address)
+                return DatabaseStatus(True, "running", server_version(session), self.address, place)
         except RegctlError as error:
-            return DatabaseStatus(False, "unreachable", "", error.message)
+            return DatabaseStatus(False, "unreachable", "", error.message, place)
 
     def ensure_started(self) -> bool:
         """Do nothing: it is not ours to start."""

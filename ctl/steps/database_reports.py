@@ -68,6 +68,7 @@ def status_report(world: World, names: Sequence[str]) -> Report:
             "reachable": status.reachable,
             "version": status.version,
             "detail": status.detail,
+            **status.address,
             "migrations": _counts(migrations),
             "trouble": trouble,
         }
