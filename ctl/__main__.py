@@ -14,6 +14,8 @@ def main() -> int:
         from ctl.cli import run
 
         return run(sys.argv[1:])
+    if sys.stdout is None:  # closed by the caller
+        return 0
     try:
         sys.stdout.write(answer)
         sys.stdout.flush()

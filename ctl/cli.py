@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ class Failure:
 
 def run(argv: list[str]) -> int:
     """Run one command line and return its exit code; every message has been printed then."""
+    _open_standard_streams()
     root = commands.Root()
     if "_REGCTL_COMPLETE" in os.environ:
         return _complete(root)
@@ -73,9 +73,8 @@ def _report(app: App, error: BaseException) -> int:
         )
     try:
         app.fail(failure.outcome, failure.message, failure.hint, failure.details)
-    except OSError as lost:  # standard output cannot be written: a full disk, say
-        with contextlib.suppress(OSError):
-            print(f"regctl: the report cannot be written: {lost}", file=sys.stderr)  # noqa: T201
+    except RegctlError:  # neither can this be written; stderr has the first such error
+        return EXIT_CODES[Outcome.FAILED]
     return failure.exit_code
 
 
@@ -107,6 +106,15 @@ def _traceback(error: BaseException) -> tuple[str, ...]:
     from traceback import format_exception
 
     return tuple("".join(format_exception(error)).rstrip("\n").split("\n"))
+
+
+def _open_standard_streams() -> None:
+    """Point closed standard streams nowhere, or the next file that is opened, a journal say, becomes one."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _complete(root: commands.Root) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from ctl.errors import Outcome
+from ctl.errors import Outcome, RegctlError
 from ctl.report.events import Event
 from ctl.report.model import Json, Report
 
@@ -19,12 +20,12 @@ GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
 class Stream:
     """A standard stream that may go away: a reader that stops reading must not stop a garbage collection."""
 
-    def __init__(self, file: TextIO, redact: Callable[[str], str] = lambda text: text) -> None:
-        self._file = file
-        self._gone = False
+    def __init__(self, file: TextIO | None, redact: Callable[[str], str] = lambda text: text) -> None:
+        self._gone = file is None  # the process was started with this stream closed
+        self._file: TextIO = file or io.StringIO()
         self._redact = redact
-        self.terminal = _is_terminal(file)
-        if hasattr(file, "reconfigure"):
+        self.terminal = _is_terminal(self._file)
+        if file is not None and hasattr(file, "reconfigure"):
             # A locale that cannot spell a character must not turn a report into a traceback.
             file.reconfigure(errors="backslashreplace")
 
@@ -34,7 +35,10 @@ class Stream:
         return self._file
 
     def write(self, text: str) -> None:
-        """Write and flush; do nothing once the other side is gone. Known secrets are blotted out."""
+        """Write and flush; do nothing once the other side is gone. Known secrets are blotted out.
+
+        Raises RegctlError where the text is lost for another reason, such as a full disk.
+        """
         if self._gone:
             return
         try:
@@ -43,10 +47,13 @@ class Stream:
         except ValueError:  # closed by the caller
             self._gone = True
         except OSError as error:
-            if error.errno not in GONE:
-                raise
             _silence(self._file)
             self._gone = True
+            if error.errno not in GONE:
+                raise RegctlError(
+                    f"the output cannot be written: {error.strerror}",
+                    hint="what was done is done; `regctl run list` shows it",
+                ) from error
 
     def line(self, text: str = "") -> None:
         """Write a line."""

@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from ctl.errors import RegctlError
 from ctl.report.reporter import Stream
 
 
@@ -28,7 +29,7 @@ def test_a_lost_reader_is_nothing_to_stop_for(number: int) -> None:
 
 
 def test_a_full_disk_is_an_error() -> None:
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RegctlError, match="No space"):
         Stream(Full(errno.ENOSPC)).line("one")
 
 
@@ -39,6 +40,10 @@ def test_a_real_pipe_that_closes() -> None:
         os.close(read)
         for _ in range(3):
             stream.line("x" * 100_000)
+
+
+def test_a_stream_that_never_was() -> None:
+    Stream(None).line("x")
 
 
 def test_a_closed_file_is_nowhere() -> None:
