@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ctl.catalog.delta import Delta, blob_operations, find_changes, link_operations, listings
@@ -11,7 +12,6 @@ from ctl.catalog.import_ import Meter, demand_tree
 from ctl.catalog.links import Put
 from ctl.catalog.model import Finding
 from ctl.catalog.tree import LAYERS, REVISIONS, TAGS, Tree
-from ctl.recipes.model import Preview
 from ctl.report.model import Block, Table, Text
 
 if TYPE_CHECKING:
@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 FINDINGS_SHOWN = 1000
 
 
-def preview_import(storage: Storage, store: CatalogStore, emit: EventSink) -> Preview:
+@dataclass(frozen=True)
+class ImportPreview:
+    """What an import would change: for people, and as figures."""
+
+    changes: bool
+    blocks: tuple[Block, ...]
+    data: dict[str, Json]
+
+
+def preview_import(storage: Storage, store: CatalogStore, emit: EventSink) -> ImportPreview:
     """Compare the tree with the copy and count what an import would put, drop and report."""
     tree = Tree(storage)
     state = store.state()
@@ -51,7 +60,7 @@ def preview_import(storage: Storage, store: CatalogStore, emit: EventSink) -> Pr
         "catalog": state.missing or "present",
     }
     changes = bool(counted) or bool(delta) or not state.generation
-    return Preview(f"import {store.registry}", changes, tuple(_blocks(state.missing, counted)), data)
+    return ImportPreview(changes, tuple(_blocks(state.missing, counted)), data)
 
 
 def _counted(

@@ -55,7 +55,8 @@ class ImportTree(Step):
         from ctl.catalog.preview import preview_import
 
         store = here.world.catalog(self.registry)
-        return preview_import(here.world.storage(self.registry), store, here.run.emit)
+        found = preview_import(here.world.storage(self.registry), store, here.run.emit)
+        return Preview(f"import {self.registry}", found.changes, found.blocks, found.data)
 
     def apply(self, here: Target, before: Before) -> StepReport:
         """Import. A TransientError may be raised: trying again goes on where it stopped."""
