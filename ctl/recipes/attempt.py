@@ -146,7 +146,12 @@ class Attempts:
         verb: Callable[[], StepReport | None],
         first: TransientError,
     ) -> StepReport | None:
+        import logging
+
         import stamina  # slow to import, and rarely needed
+
+        # It logs every wait by itself; without a handler those lines would land on stderr beside our events.
+        logging.getLogger("stamina").addHandler(logging.NullHandler())
 
         report: StepReport | None = None
         last = first

@@ -51,7 +51,8 @@ class Session:
                 facts = {"run": run_id, "recipe": dumped, "plan_hash": plan_hash(dumped)}
                 facts |= {"skipped": sorted(self.skips.names), "skip_reason": self.skips.reason}
                 state.fold(journal.append("start", {**facts, **self._facts(held)}))
-                return self._held(recipe, LiveRun(journal, state, self.runner.emit, stop, held.guard), held)
+                run = LiveRun(journal, state, self.runner.emit, stop, held.guard)
+                return self._held(recipe, run, held, resumed=False, leave_only=False)
 
     def again(self, state: RunState, *, leave_only: bool) -> RunReport:
         """Take an open run over, and go on with it or back out of it."""
@@ -63,7 +64,7 @@ class Session:
                 if state.closed:
                     raise LockedError(f"run {state.id} has ended meanwhile", hint="regctl run show")
                 run = LiveRun(journal, state, self.runner.emit, stop, held.guard)
-                return self._held(recipe, run, held, leave_only=leave_only)
+                return self._held(recipe, run, held, resumed=True, leave_only=leave_only)
 
     @contextlib.contextmanager
     def _locked(self, recipe: Recipe, run_id: str) -> Any:
@@ -93,7 +94,9 @@ class Session:
             with contextlib.closing(Journal(runs.journal_path(self.state_dir, state.id))) as journal:
                 journal.take_over("end", {"state": "superseded", "reason": f"by run {run_id}"})
 
-    def _held(self, recipe: Recipe, run: LiveRun, held: Held, *, leave_only: bool = False) -> RunReport:
+    def _held(
+        self, recipe: Recipe, run: LiveRun, held: Held, *, resumed: bool, leave_only: bool
+    ) -> RunReport:
         claims = Claims(self.runner.world, self._claim(recipe, run), self.runner.boundary)
 
         def guard() -> None:
@@ -111,7 +114,9 @@ class Session:
             entered=claims.entered,
             may_repeat=self.may_repeat,
         )
-        return self._execute(executor, claims, leave_only=leave_only)
+        if resumed:
+            claims.place(recipe.resources)  # where that fails nothing is decided, and the run stays open
+        return self._execute(executor, claims, resumed=resumed, leave_only=leave_only)
 
     def _claim(self, recipe: Recipe, run: LiveRun) -> Claim:
         holder = run.state.holder
@@ -129,15 +134,14 @@ class Session:
 
     # -- running ----------------------------------------------------------------------------------
 
-    def _execute(self, executor: Executor, claims: Claims, *, leave_only: bool) -> RunReport:
-        run, recipe = executor.run, executor.recipe
+    def _execute(self, executor: Executor, claims: Claims, *, resumed: bool, leave_only: bool) -> RunReport:
+        run = executor.run
         only_back = leave_only or run.state.unwinding is not None
         try:
             if only_back:
-                claims.place(recipe.resources)
                 self._decide(run, "interrupted", Outcome.INTERRUPTED, "backed out by `run resume`")
             else:
-                self._forward(executor, claims)
+                self._forward(executor, None if resumed else claims)
             if run.state.unwinding is not None:
                 executor.unwind()
             self._remove(claims)
@@ -148,10 +152,11 @@ class Session:
             return self._left_open(executor, Outcome.FAILED, "not everything could be put back")
         return self._end(executor, backed_out=only_back)
 
-    def _forward(self, executor: Executor, claims: Claims) -> None:
+    def _forward(self, executor: Executor, claims: Claims | None) -> None:
         run = executor.run
         try:
-            claims.place(executor.recipe.resources)
+            if claims is not None:
+                claims.place(executor.recipe.resources)
             if any(record.result in ("failed", "unreachable") for record in run.state.steps):
                 raise RegctlError("a step had failed before regctl was ended")
             executor.forward()

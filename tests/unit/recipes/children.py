@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from ctl.recipes.attempt import Waits
 from ctl.recipes.failpoints import Failpoints, off
 from ctl.recipes.lock import Locks
 from ctl.recipes.model import Recipe, RunReport
@@ -29,6 +30,7 @@ def runner(box: Box, points: Failpoints | None = None, confirm: Any = None) -> R
         made.locks = Locks(box.state_dir, points.boundary)
     else:
         made.boundary = off
+    made.waits = Waits(0.001, 0.002)
     return made
 
 

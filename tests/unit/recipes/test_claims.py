@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from ctl.errors import LockedError, Outcome, RefusedError
+from ctl.errors import LockedError, Outcome, RefusedError, UnreachableError
 from ctl.recipes import claims, runs
 from ctl.recipes.claims import claim_path
 from ctl.recipes.identity import controller_id
@@ -151,6 +151,20 @@ def test_an_unreachable_node_is_told_before_anything_is_written(box: Box) -> Non
     report = run_toy(box, Recipe("toy", (Do(Put(name="a")),), RESOURCES))
     assert (report.outcome, report.id) == (Outcome.UNREACHABLE, "")
     assert not os.path.exists(box.state_dir)
+
+
+def test_a_resume_that_cannot_reach_a_node_decides_nothing(box: Box) -> None:
+    recipe = Recipe("toy", (Within((Switch(name="s"),), (Do(Put(name="a")), Do(Put(name="b")))),), RESOURCES)
+    box.set("plan:leave s", "fail")
+    run_id = run_toy(box, recipe).id
+    box.unreachable.add("two")
+    with pytest.raises(UnreachableError):
+        runner(box).resume(run_id)
+    assert [state.id for state in runs.open_runs(box.state_dir)] == [run_id]
+    box.unreachable.clear()
+    box.set("plan:leave s", "")
+    assert runner(box).resume(run_id).outcome == Outcome.CHANGED
+    assert box.get()["s"] == "on"
 
 
 def test_a_large_state_before_is_left_to_the_journal() -> None:

@@ -180,18 +180,17 @@ def steps_of(recipe: Recipe) -> list[str]:
     return [name(place.step) for place in places(recipe.items)]
 
 
-plan_words = st.sampled_from(["fail", "bug", "transient:1"])
+mishaps = st.one_of(
+    st.tuples(st.sampled_from(["apply", "leave"]), st.sampled_from(["fail", "bug", "transient:1"])),
+    st.tuples(st.sampled_from(["after", "verify"]), st.just("fail")),
+)
 
 
 @st.composite
 def plans(draw: st.DrawFn, recipe: Recipe) -> dict[str, str]:
     chosen = draw(st.lists(st.sampled_from(steps_of(recipe)), max_size=2, unique=True))
-    return {
-        f"plan:{draw(st.sampled_from(['apply', 'after', 'leave', 'check', 'verify']))} {what}": draw(
-            plan_words
-        )
-        for what in chosen
-    }
+    planned = [(what, *draw(mishaps)) for what in chosen]
+    return {f"plan:{moment} {what}": word for what, moment, word in planned}
 
 
 def try_out(recipe: Recipe, planned: dict[str, str], kills: Sequence[tuple[int, str]]) -> None:

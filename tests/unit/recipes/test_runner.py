@@ -263,7 +263,6 @@ def test_a_step_that_may_still_be_at_work_keeps_its_scopes(box: Box) -> None:
 def test_transient_errors_are_tried_again_bounded_and_shown(box: Box) -> None:
     box.set("plan:apply a", "transient:2")
     asking = runner(box)
-    asking.waits = type(asking.waits)(0.001, 0.002)
     report = asking.run(recipe(put("a")), yes=True)
     assert report.state == "done"
     assert [e.attempt for e in box.events if isinstance(e, Retrying)] == [1, 2]
@@ -277,7 +276,6 @@ def test_transient_errors_are_tried_again_bounded_and_shown(box: Box) -> None:
 def test_a_leave_is_tried_again_too(box: Box) -> None:
     box.set("plan:leave s", "transient:2")
     asking = runner(box)
-    asking.waits = type(asking.waits)(0.001, 0.002)
     assert asking.run(WINDOW, yes=True).state == "done"
     assert box.get()["s"] == "on"
 
