@@ -26,7 +26,7 @@ _BASE = "docker/registry/v2"
 _NOBODY = "sha256:" + "0" * 63 + "1"
 
 
-class _Broken:
+class Broken:
     """A repository with one good image, tagged `good`, for a case to break."""
 
     def __init__(self, writer: TreeWriter, case: str) -> None:
@@ -45,6 +45,7 @@ class _Broken:
         return digest
 
     def payload(self, **changes: object) -> bytes:
+        """Return the good manifest, with changes laid over it."""
         document: dict[str, object] = {
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST,
@@ -54,29 +55,35 @@ class _Broken:
         return dump({**document, **changes})
 
     def add(self, payload: bytes, tag: str = "bad") -> str:
+        """Push another manifest and tag it; return its digest."""
         digest = self.writer.manifest(self.name, payload, _AT)
         self.writer.tag(self.name, tag, digest, _AT)
         return digest
 
     def path(self, relative: str) -> str:
+        """Return the full path of a path in the tree."""
         return f"{self.writer.root}/{relative}"
 
     def overwrite(self, relative: str, data: bytes) -> None:
+        """Put other bytes into a file."""
         with open(self.path(relative), "wb") as file:
             file.write(data)
 
     def remove(self, relative: str) -> None:
+        """Delete a file."""
         os.unlink(self.path(relative))
 
     def tags(self) -> str:
+        """Return the folder of the repository's tags."""
         return f"{_BASE}/repositories/{self.name}/_manifests/tags"
 
     def replace_by_symlink(self, relative: str, target: str) -> None:
+        """Put a symbolic link in place of a file."""
         self.remove(relative)
         os.symlink(target, self.path(relative))
 
 
-Case = Callable[[_Broken], object]
+Case = Callable[[Broken], object]
 
 
 def _tag_link(data: bytes) -> Case:
@@ -100,7 +107,7 @@ def _changed(**changes: object) -> Case:
 
 
 def _new_tag(name: bytes) -> Case:
-    def case(broken: _Broken) -> None:
+    def case(broken: Broken) -> None:
         folder = os.fsencode(broken.path(broken.tags())) + b"/" + name + b"/current"
         os.makedirs(folder)
         with open(folder + b"/link", "wb") as file:
@@ -112,7 +119,7 @@ def _new_tag(name: bytes) -> Case:
 def _stray(relative: str, data: bytes | None = b"junk") -> Case:
     """Put a file (or a folder, for None) somewhere below docker/registry/v2; {name} is the repository."""
 
-    def case(broken: _Broken) -> None:
+    def case(broken: Broken) -> None:
         full = broken.path(f"{_BASE}/{relative.format(name=broken.name)}")
         if data is None:
             os.makedirs(full, exist_ok=True)
@@ -125,7 +132,7 @@ def _stray(relative: str, data: bytes | None = b"junk") -> Case:
 
 
 def _whole_folder(relative: str) -> Case:
-    def case(broken: _Broken) -> None:
+    def case(broken: Broken) -> None:
         import shutil
 
         shutil.rmtree(broken.path(f"{_BASE}/repositories/{broken.name}/{relative}"))
@@ -133,7 +140,7 @@ def _whole_folder(relative: str) -> Case:
     return case
 
 
-def _unlinked_child(broken: _Broken) -> None:
+def _unlinked_child(broken: Broken) -> None:
     child = broken.writer.blob(broken.payload(annotations={"only": "in an index"}), _AT)
     size = len(broken.payload(annotations={"only": "in an index"}))
     broken.add(
@@ -147,7 +154,7 @@ def _unlinked_child(broken: _Broken) -> None:
     )
 
 
-def _misplaced_blob(broken: _Broken) -> None:
+def _misplaced_blob(broken: Broken) -> None:
     hexadecimal = broken.layer.partition(":")[2]
     wrong = "00" if hexadecimal[:2] != "00" else "01"
     os.makedirs(broken.path(f"{_BASE}/blobs/sha256/{wrong}"), exist_ok=True)
@@ -155,16 +162,16 @@ def _misplaced_blob(broken: _Broken) -> None:
     os.rename(broken.path(folder), broken.path(f"{_BASE}/blobs/sha256/{wrong}/{hexadecimal}"))
 
 
-def _fifo(broken: _Broken) -> None:
+def _fifo(broken: Broken) -> None:
     os.mkfifo(broken.path(broken.tags() + "/pipe"))
 
 
-def _link_is_folder(broken: _Broken) -> None:
+def _link_is_folder(broken: Broken) -> None:
     broken.remove(tag_path(broken.name, "good"))
     os.mkdir(broken.path(tag_path(broken.name, "good")))
 
 
-def _symlinked_current(broken: _Broken) -> None:
+def _symlinked_current(broken: Broken) -> None:
     folder = tag_path(broken.name, "good").rpartition("/")[0]
     os.rename(broken.path(folder), broken.path(folder.replace("/current", "/real")))
     os.symlink("real", broken.path(folder))
@@ -301,5 +308,5 @@ def check_cases(cases: Sequence[str]) -> None:
 
 def add_case(writer: TreeWriter, case: str) -> None:
     """Add one broken repository, `corrupt/<case>`, to a tree."""
-    CASES[case][1](_Broken(writer, case))
+    CASES[case][1](Broken(writer, case))
     writer.done.repositories += 1

@@ -89,10 +89,8 @@ def _repository_change(
     listing: RepositoryListing, stored: StoredRepository | None
 ) -> RepositoryChange | None:
     prints = listing.prints()
-    if stored is None:
-        parts = PARTS
-    else:
-        parts = tuple(p for p in PARTS if prints[p] is None or prints[p] != stored.prints[p])
+    known = stored.prints if stored else dict.fromkeys(PARTS)
+    parts = tuple(p for p in PARTS if stored is None or prints[p] is None or prints[p] != known[p])
     if not parts:
         return None
     entries = sum(len(listing.parts[part]) for part in parts)

@@ -130,35 +130,37 @@ def changed_links(
     """
     candidates = _candidates(listed, stored, sure_before_ns)
     while chunk := list(islice(candidates, _READ_AT_ONCE)):
-        to_read = [one for one in chunk if isinstance(one, _Listed)]
-        contents = storage.read_many((one.path for one in to_read), _LINK_LIMIT)
-        for one in chunk:
-            if isinstance(one, Drop):
-                yield one
-                continue
-            digest = _checked(one, next(contents), note)
-            yield Put(one.key, digest, one.size, one.mtime_ns) if digest else Drop(one.key)
+        paths = (one.path for one, _ in chunk if one is not None)
+        contents = storage.read_many(paths, _LINK_LIMIT)
+        for one, row in chunk:
+            digest = _checked(one, next(contents), note) if one is not None else None
+            if one is not None and digest is not None:
+                if row is None or (row[1], row[2], row[3]) != (digest, one.size, one.mtime_ns):
+                    yield Put(one.key, digest, one.size, one.mtime_ns)
+            elif row is not None:
+                yield Drop(row[0])
 
 
 def _candidates(
     listed: Iterable[_Listed[Key]],
     stored: Iterable[tuple[Key, bytes, int, int]],
     sure_before_ns: int,
-) -> Iterator[_Listed[Key] | Drop[Key]]:
+) -> Iterator[tuple[_Listed[Key] | None, tuple[Key, bytes, int, int] | None]]:
+    """Pair what is listed with what is stored, leaving out what is surely the same."""
     known = iter(stored)
     row = next(known, None)
     for one in listed:
         while row is not None and row[0] < one.key:
-            yield Drop(row[0])
+            yield None, row
             row = next(known, None)
+        match = None
         if row is not None and row[0] == one.key:
-            same = row[2] == one.size and row[3] == one.mtime_ns and one.mtime_ns < sure_before_ns
-            row = next(known, None)
-            if same:
+            match, row = row, next(known, None)
+            if match[2:] == (one.size, one.mtime_ns) and one.mtime_ns < sure_before_ns:
                 continue
-        yield one
+        yield one, match
     while row is not None:
-        yield Drop(row[0])
+        yield None, row
         row = next(known, None)
 
 

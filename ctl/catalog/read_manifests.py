@@ -85,8 +85,8 @@ def _read(digest: bytes, text: str, answer: object) -> ReadManifest:
         found.state = DOUBTFUL
         found.findings.append(finding(path, "digest-mismatch", "its bytes have another digest"))
     if manifest.kind == "unknown":
-        what_type = manifest.media_type or "no media type"
-        reason = f"{what_type}: of a kind that is not known"
+        reason = "schemaVersion and mediaType are of no kind that is known: "
+        reason += manifest.media_type or "no mediaType"
         found.findings.append(finding(path, "unknown-manifest", reason))
     if manifest.kind == "schema1":
         found.findings.append(finding(path, "schema1-manifest", "3.x cannot collect garbage beside it"))

@@ -77,11 +77,12 @@ class CatalogStore:
 
 def next_command(database: str, registry: str, why: str) -> str:
     """Say what to run where the copy cannot be read."""
+    first = ""
     if "not migrated" in why:
-        return f"run `regctl database migrate up {database}`, then `regctl registry import {registry}`"
-    if "stopped" in why or "missing" in why:
-        return f"run `regctl database start {database}`, then `regctl registry import {registry}`"
-    return f"run `regctl registry import {registry}`"
+        first = f"`regctl database migrate up --database {database}`, then "
+    elif "stopped" in why or "missing" in why or "never created" in why:
+        first = f"`regctl database start --database {database}`, then "
+    return f"run {first}`regctl registry import {registry}`"
 
 
 class CatalogReader:
@@ -172,4 +173,4 @@ def digest_range(shard: str) -> tuple[bytes, bytes]:
 
 
 def _bytes(value: object) -> bytes | None:
-    return None if value is None else bytes(value)  # type: ignore[call-overload,no-any-return]
+    return None if value is None else bytes(value)  # type: ignore[call-overload]

@@ -80,7 +80,6 @@ class CatalogWriter:
 
     def stage(self, batch: Batch) -> None:
         """Merge a batch's rows; must run inside `transaction`."""
-        self._mark_dirty()
         for kind, rows in (
             ("revisions", batch.revisions),
             ("layers", batch.layers),
@@ -88,6 +87,7 @@ class CatalogWriter:
             ("blobs", batch.blobs),
         ):
             if rows:
+                self._mark_dirty()
                 self.session.copy_in(self._sql[f"copy_{kind}"], rows)
                 if any(row[-1] for row in rows):
                     self._execute(f"drop_{kind}", self.registry)

@@ -52,16 +52,15 @@ class FilesystemStorage:
         """For each (folder, leaf), in the order given: the folders in it and the stat of `<name>/<leaf>`."""
         source = iter(requests)
         first = list(islice(source, _ALONE))
-        if len(first) == _ALONE and self._workers:
+        with self._root() as root:
+            if len(first) < _ALONE or not self._workers:
+                for path, leaf in chain(first, source):
+                    yield Survey(*survey(root, path, leaf))
+                return
             from ctl.storage.survey_pool import survey_in_processes
 
-            everything = chain(first, source)
-            for answer in survey_in_processes(self.root, everything, self._workers):
+            for answer in survey_in_processes(self.root, chain(first, source), self._workers):
                 yield Survey(*answer)
-            return
-        with self._root() as root:
-            for path, leaf in chain(first, source):
-                yield Survey(*survey(root, path, leaf))
 
     def scan(self, prefix: str) -> Iterator[Entry | Failure]:
         """Every file below a prefix, sorted by path; symbolic links come as a Failure, never followed."""

@@ -1,0 +1,236 @@
+"""What every Storage promises, held against the file system (alone and with processes) and the memory one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from ctl.errors import UnreachableError
+from ctl.storage.base import Entry, Failure, Storage
+from ctl.storage.filesystem import FilesystemStorage
+from ctl.testing.storage import MemoryStorage
+
+AT = 1_700_000_000_123_456_789
+
+
+class Kit(Protocol):
+    """A storage and hands that put things into it."""
+
+    storage: Storage
+
+    def put(self, path: str, data: bytes) -> None: ...
+    def folder(self, path: str) -> None: ...
+    def link(self, path: str, target: str) -> None: ...
+    def lose_root(self) -> None: ...
+
+
+class DiskKit:
+    def __init__(self, root: Path, workers: int) -> None:
+        self.root = root
+        root.mkdir()
+        self.storage: Storage = FilesystemStorage(str(root), workers)
+
+    def put(self, path: str, data: bytes) -> None:
+        full = self.root / path
+        full.parent.mkdir(parents=True, exist_ok=True)
+        full.write_bytes(data)
+        os.utime(full, ns=(AT, AT))
+
+    def folder(self, path: str) -> None:
+        (self.root / path).mkdir(parents=True, exist_ok=True)
+
+    def link(self, path: str, target: str) -> None:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).symlink_to(target)
+
+    def lose_root(self) -> None:
+        self.root.rename(self.root.with_name("elsewhere"))
+
+
+class MemoryKit:
+    def __init__(self) -> None:
+        self.memory = MemoryStorage()
+        self.storage: Storage = self.memory
+
+    def put(self, path: str, data: bytes) -> None:
+        self.memory.write(path, data, AT)
+
+    def folder(self, path: str) -> None:
+        self.memory.folders.add(path)
+
+    def link(self, path: str, target: str) -> None:
+        self.memory.links[path] = target
+
+    def lose_root(self) -> None:
+        self.memory.there = False
+
+
+@pytest.fixture(params=["alone", "processes", "memory"])
+def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
+    makers: dict[str, Callable[[], Kit]] = {
+        "alone": lambda: DiskKit(tmp_path / "root", 0),
+        "processes": lambda: DiskKit(tmp_path / "root", 3),
+        "memory": MemoryKit,
+    }
+    return makers[request.param]()
+
+
+def test_reads_come_in_the_order_asked_for(kit: Kit) -> None:
+    kit.put("a/x", b"one")
+    kit.put("b", b"")
+    paths = ["b", "a/nothing", "a/x", "a"]
+    assert list(kit.storage.read_many(paths, 10)) == [
+        ("b", b""),
+        Failure("a/nothing", "No such file or directory", "missing"),
+        ("a/x", b"one"),
+        _not_a_file(kit, "a"),
+    ]
+
+
+def _not_a_file(kit: Kit, path: str) -> Failure:
+    found = next(iter(kit.storage.read_many([path], 10)))
+    assert isinstance(found, Failure)
+    assert found.kind == "not-a-file"
+    return found
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 40_000, 70_000])
+def test_the_limit_of_a_read_is_exact(kit: Kit, size: int) -> None:
+    kit.put("file", b"x" * size)
+    assert list(kit.storage.read_many(["file"], size)) == [("file", b"x" * size)]
+    if size:
+        (found,) = kit.storage.read_many(["file"], size - 1)
+        assert isinstance(found, Failure)
+        assert found.kind == "too-large"
+
+
+def test_stats_tell_size_and_time_exactly(kit: Kit) -> None:
+    kit.put("a/b/c", b"12345")
+    kit.folder("empty")
+    entry, folder, missing = kit.storage.stat_many(["a/b/c", "empty", "none"])
+    assert entry == Entry("a/b/c", 5, AT)
+    assert isinstance(folder, Failure)
+    assert folder.kind == "not-a-file"
+    assert isinstance(missing, Failure)
+    assert missing.kind == "missing"
+
+
+def test_no_symbolic_link_is_followed(kit: Kit) -> None:
+    kit.put("real/file", b"secret")
+    kit.link("file", "real/file")
+    kit.link("tags/v1/current", "../../real")
+    for found in [*kit.storage.read_many(["file"], 10), *kit.storage.stat_many(["file"])]:
+        assert isinstance(found, Failure)
+        assert found.kind == "symlink"
+    (inside,) = kit.storage.read_many(["tags/v1/current/file"], 10)
+    assert isinstance(inside, Failure)
+    assert inside.kind in ("symlink", "not-a-file")
+    (survey,) = kit.storage.survey([("", None)])
+    assert survey.names == ["real", "tags"]
+    assert survey.others == [("file", "symlink")]
+
+
+def test_a_scan_is_sorted_by_path_and_reports_links(kit: Kit) -> None:
+    for path in ("b/z", "b-a", "b/a/c", "a", "c"):
+        kit.put(path, path.encode())
+    kit.link("b/link", "../a")
+    found = list(kit.storage.scan(""))
+    assert [one.path for one in found] == ["a", "b-a", "b/a/c", "b/link", "b/z", "c"]
+    assert [type(one) for one in found].count(Failure) == 1
+    assert [one.path for one in kit.storage.scan("b/")] == ["b/a/c", "b/link", "b/z"]
+    (missing,) = kit.storage.scan("none")
+    assert isinstance(missing, Failure)
+    assert missing.kind == "missing"
+
+
+def test_listing_a_directory(kit: Kit) -> None:
+    kit.put("d/file", b"")
+    kit.put("d/sub/file", b"")
+    kit.folder("d/empty")
+    assert kit.storage.list_directory("d") == (["empty", "sub"], ["file"])
+    with pytest.raises(FileNotFoundError):
+        kit.storage.list_directory("none")
+
+
+def test_a_survey_lists_folders_and_stats_their_leaves(kit: Kit) -> None:
+    kit.put("r/one/link", b"123")
+    kit.folder("r/two")
+    kit.folder("r/three/link")
+    kit.link("r/four/link", "../one/link")
+    kit.put("r/stray", b"")
+    (survey,) = kit.storage.survey([("r", "link")])
+    stats = dict(zip(survey.names, survey.sizes, strict=True))
+    assert stats == {"four": -2, "one": 3, "three": -3, "two": -1}
+    assert survey.mtimes_ns[survey.names.index("one")] == AT
+    assert survey.others == [("stray", "file")]
+    assert survey.problem == ""
+
+
+def test_a_survey_of_what_is_no_folder_says_so(kit: Kit) -> None:
+    kit.put("file", b"")
+    kit.put("real/x/link", b"")
+    kit.link("link", "real")
+    missing, file, link = kit.storage.survey([("none", None), ("file", None), ("link", "link")])
+    assert missing.problem == "missing"
+    assert file.problem not in ("", "missing")
+    assert link.problem not in ("", "missing")
+    assert link.names == []
+
+
+def test_a_large_survey_keeps_its_order_and_takes_requests_lazily(kit: Kit) -> None:
+    for number in range(90):
+        for name in range(number % 5):
+            kit.put(f"d{number:02d}/n{name}/current/link", b"x" * name)
+    asked: list[int] = []
+
+    def requests() -> list[tuple[str, str | None]]:
+        return [(f"d{number:02d}", "current/link") for number in range(90)]
+
+    def lazily() -> Iterator[tuple[str, str | None]]:
+        for number, request in enumerate(requests()):
+            asked.append(number)
+            yield request
+
+    answers = kit.storage.survey(lazily())
+    first = next(iter(answers))
+    assert first.path == "d00"
+    assert len(asked) < 90
+    found = [first, *answers]
+    assert [one.path for one in found] == [path for path, _ in requests()]
+    for number, one in enumerate(found):
+        assert one.names == [f"n{name}" for name in range(number % 5)]
+        assert one.sizes == list(range(number % 5))
+
+
+def test_hashes_come_in_order(kit: Kit) -> None:
+    data = {f"f{number}": bytes([number]) * number * 1000 for number in range(20)}
+    for path, content in data.items():
+        kit.put(path, content)
+    found = list(kit.storage.hash_many([*((path, "sha256") for path in data), ("none", "sha512")]))
+    assert found[:-1] == [hashlib.sha256(content).hexdigest() for content in data.values()]
+    assert isinstance(found[-1], Failure)
+
+
+def test_a_lost_root_is_unreachable_and_not_empty(kit: Kit) -> None:
+    assert kit.storage.exists()
+    kit.lose_root()
+    assert not kit.storage.exists()
+    for look in (
+        lambda: list(kit.storage.scan("")),
+        lambda: list(kit.storage.read_many(["a"], 1)),
+        lambda: list(kit.storage.stat_many(["a"])),
+        lambda: list(kit.storage.survey([("a", None)])),
+        kit.storage.space,
+    ):
+        with pytest.raises(UnreachableError):
+            look()
+
+
+def test_there_is_some_space(kit: Kit) -> None:
+    space = kit.storage.space()
+    assert 0 < space.free_bytes <= space.total_bytes
