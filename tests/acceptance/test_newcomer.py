@@ -94,7 +94,7 @@ def test_init_then_status_import_verify_and_a_dry_collection(newcomer: Newcomer,
         skopeo_push(newcomer.folder / "oci2", pushed, server.address, "team/app", "v2", "--format=v2s2")
         with Client(server.url) as client:
             client.push("multi", "latest", multi_arch("m"))
-        code, made, said = newcomer.regctl(
+        code, _made, said = newcomer.regctl(
             "init", "--registry-config", str(server.config_file), "--registry-binary", server.binary
         )
         assert code == 0, said

@@ -1,4 +1,4 @@
-"""kill -9 of regctl at every boundary of a collection, and inside the collector: resume, and nothing is lost."""
+"""kill -9 of regctl at every boundary of a collection and inside the collector: nothing is lost."""
 
 from __future__ import annotations
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +61,12 @@ class SiteUnderTest:
         """The site file."""
         return self.folder / "site.yml"
 
-    @property
+    @cached_property
     def state_dir(self) -> Path:
-        """regctl's own folder."""
-        return self.folder / "state"
+        """regctl's own folder, where PostgreSQL's user may pass through: pytest's folders are closed."""
+        place = Path(tempfile.mkdtemp(prefix="regctl-state-"))
+        place.chmod(0o711)
+        return place / "state"
 
     def description(self) -> dict[str, Any]:
         """The site as data."""
@@ -154,6 +159,7 @@ class SiteUnderTest:
             self.regctl("database", "stop", "--yes")
         self.regctl("service", "stop", "--yes")
         self.kill_leftovers()
+        shutil.rmtree(self.state_dir.parent, ignore_errors=True)
 
     def kill_leftovers(self) -> None:
         """End what still runs of this site: processes whose command line names its configuration file."""
