@@ -84,9 +84,9 @@ def _database(path: Path, database: Mapping[str, Any]) -> Iterator[Wrong]:
                 )
         return
     if "host" not in database and "dbname" not in database:
-        yield path, "must say either embedded: true, or host and dbname"
+        yield path, "must say either embedded: true, or host, dbname and user"
         return
-    for key in ("host", "dbname"):
+    for key in ("host", "dbname", "user"):
         if key not in database:
             yield (*path, key), "is missing: a database that is not embedded needs it"
 

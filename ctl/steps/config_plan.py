@@ -194,8 +194,9 @@ def _reader(world: World, registry: str, host: str) -> str | None:
     service = world.node(registry, host).service
     if service.kind == "process":  # started as whoever runs regctl
         return _output(world, host, ("id", "-un"))
-    unit = _output(world, host, ("systemctl", "show", "--property=User", "--value", "--", service.name))
-    return unit if unit else None
+    shown = _output(world, host, ("systemctl", "show", "--property=User,LoadState", "--", service.name))
+    properties = dict(line.partition("=")[::2] for line in shown.splitlines())
+    return (properties.get("User") or "root") if properties.get("LoadState") == "loaded" else None
 
 
 def _output(world: World, host: str, argv: tuple[str, ...]) -> str:
