@@ -199,7 +199,7 @@ def _registries_table(view: SiteView) -> Table:
 
 def _copy(catalog: CatalogView) -> str:
     if catalog.imported_at is None:
-        return catalog.missing or "never"
+        return "never" if "never" in catalog.missing else catalog.missing or "never"
     return f"{catalog.imported_at} (changed since)" if catalog.stale else catalog.imported_at
 
 

@@ -48,8 +48,9 @@ def test_ours_first_is_fine(tmp_path: Path) -> None:
     assert levels(found) == ["ok"], "the same program by another name counts once"
 
 
-def test_none_on_path_is_a_warning(tmp_path: Path) -> None:
-    assert levels(list(diagnosis.programs_named_regctl(str(tmp_path)))) == ["warning"]
+def test_none_on_path_is_said_and_is_no_fault(tmp_path: Path) -> None:
+    (found,) = diagnosis.programs_named_regctl(str(tmp_path))
+    assert (found.level, found.message.partition(";")[0]) == ("ok", "no regctl is on PATH")
 
 
 def test_this_environment_has_its_libraries() -> None:
