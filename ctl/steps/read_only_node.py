@@ -7,119 +7,26 @@ the file holds, and which process runs, say how far an interrupted change came.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ctl.errors import ConfigError, RefusedError, RegctlError
+from ctl.errors import RefusedError, RegctlError
 from ctl.hosts.base import Command
-from ctl.recipes.model import Before, ProbeAnswer, StepReport, Target
-from ctl.steps.service import grace_for
+from ctl.recipes.model import Before, ProbeAnswer, StepReport
+from ctl.steps.node_doors import NodeDoors, identity, sha256
 
 if TYPE_CHECKING:
-    from ctl.config.models import Node
-    from ctl.engines.base import Engine, ParsedConfig
-    from ctl.hosts.base import FileInfo, Host, ProcessInfo
-    from ctl.hosts.services import Service
-    from ctl.http import RegistryClient, WriteProbe
+    from ctl.http import WriteProbe
 
 READY = timedelta(seconds=60)
 SETTLE = 5.0  # seconds that a registry which answers may take to show its mode
-KEPT_MARK = ".regctl-original-"
 
 
 @dataclass(frozen=True)
-class ReadOnlyNode:
-    """A node of a registry with its doors."""
-
-    here: Target
-    registry: str
-    host_name: str
-
-    @cached_property
-    def node(self) -> Node:
-        """The node's description."""
-        return self.here.world.node(self.registry, self.host_name)
-
-    @cached_property
-    def host(self) -> Host:
-        """The node's host."""
-        return self.here.world.host(self.host_name)
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The registry's engine."""
-        return self.here.world.engine(self.registry)
-
-    @property
-    def service(self) -> Service:
-        """The node's service."""
-        return self.here.world.service(self.registry, self.host_name)
-
-    @property
-    def client(self) -> RegistryClient:
-        """The node over HTTP."""
-        return self.here.world.client(self.registry, self.host_name)
-
-    @property
-    def name(self) -> str:
-        """The node as messages call it."""
-        return f"{self.registry}/{self.host_name}"
-
-    @cached_property
-    def config_file(self) -> str:
-        """The real file behind config_file: a symbolic link stays a link."""
-        info = self.host.stat(self.node.config_file)
-        if info is None or info.kind != "symlink":
-            return self.node.config_file
-        result = self.host.run(Command(("readlink", "-f", "--", self.node.config_file)))
-        return os.fsdecode(result.stdout).rstrip("\n") or self.node.config_file
-
-    # -- looking ---------------------------------------------------------------------------------
-
-    def read(self) -> bytes:
-        """Read the configuration; ConfigError if there is none."""
-        try:
-            return self.host.read(self.config_file)
-        except FileNotFoundError as error:
-            raise ConfigError(
-                f"{self.name}: the configuration {self.config_file} is not there",
-                hint="correct `config_file` of the node in the site",
-            ) from error
-
-    def info(self) -> FileInfo:
-        """Describe the configuration file."""
-        info = self.host.stat(self.config_file)
-        if info is None or info.kind != "file":
-            raise ConfigError(f"{self.name}: {self.config_file} is not a file")
-        return info
-
-    def parsed(self, data: bytes) -> ParsedConfig:
-        """Read the configuration as the registry would."""
-        return self.engine.parse_config(data)
-
-    def kept_path(self, run: str) -> str:
-        """Return where a run keeps the original bytes."""
-        folder, name = os.path.split(self.config_file)
-        return os.path.join(folder, f".{name}{KEPT_MARK}{run}")
-
-    def kept_copies(self) -> list[str]:
-        """Return the originals that runs have left beside the file."""
-        folder, name = os.path.split(self.config_file)
-        start = f".{name}{KEPT_MARK}"
-        try:
-            names = self.host.list_directory(folder)
-        except FileNotFoundError:
-            return []
-        return [os.path.join(folder, n) for n in names if n.startswith(start)]
-
-    def grace(self) -> timedelta:
-        """Return how long a stop may take before it becomes a KILL: longer than the node drains."""
-        return grace_for(self.here.world, self.registry, self.host_name)
+class ReadOnlyNode(NodeDoors):
+    """A node that is made read-only and brought back."""
 
     def observe(self, run: str) -> dict[str, Any]:
         """Describe the node as it is; JSON-able, holds no secret."""
@@ -139,6 +46,7 @@ class ReadOnlyNode:
             "mode": info.mode,
             "owner": info.owner,
             "group": info.group,
+            "mtime": info.mtime,
         }
 
     def progress(self, before: Before) -> ProbeAnswer:
@@ -223,6 +131,7 @@ class ReadOnlyNode:
             self._write(self._original(before, original), before)
         elif sha256(current) != before["sha256"]:
             raise self._drifted(before)
+        self._restore_time(before)
         warnings = self._restore_service(before)
         self.here.run.guard()
         self.host.remove(before["kept"])
@@ -272,6 +181,14 @@ class ReadOnlyNode:
             group=before["group"],
         )
 
+    def _restore_time(self, before: Before) -> None:
+        """Give the file its old time back: newer than the process, it would look changed since its start."""
+        wanted = before.get("mtime")
+        if wanted is None or abs(self.info().mtime - float(wanted)) < 0.001:
+            return
+        self.here.run.guard()
+        self.host.run(Command(("touch", "-m", "-d", f"@{float(wanted):.6f}", "--", self.config_file)))
+
     def _restart(self) -> list[str]:
         """Restart with drain, or start what has died; return what the operator should know."""
         self.here.run.guard()
@@ -314,13 +231,3 @@ class ReadOnlyNode:
             f"The file as it was before is kept as {before['kept']}",
             hint=f"settle it by hand: diff {before['kept']} {before['config_file']}",
         )
-
-
-def identity(process: ProcessInfo | None) -> list[Any]:
-    """Return what names a process for ever, JSON-able; [] for none."""
-    return [process.pid, process.start_time, process.boot_id] if process else []
-
-
-def sha256(data: bytes) -> str:
-    """Return the checksum as text."""
-    return hashlib.sha256(data).hexdigest()

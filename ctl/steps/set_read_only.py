@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from ctl.errors import Outcome, RefusedError, RegctlError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target, Undoable
 from ctl.report.model import Text
+from ctl.steps.node_doors import sha256
 from ctl.steps.read_only import READ_ONLY_KEY, preview_closing
 from ctl.steps.read_only_checks import NEWER_NAME, environment_problems, loaded_problems, problems
-from ctl.steps.read_only_node import ReadOnlyNode, sha256
+from ctl.steps.read_only_node import ReadOnlyNode
 from ctl.steps.read_only_record import Record, read_record, remove_record, write_record
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from ctl.errors import RegctlError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Scope, StepReport, Target
+from ctl.steps.node_doors import identity
 from ctl.steps.read_only_checks import environment_problems, loaded_problems, other_writers
-from ctl.steps.read_only_node import READY, SETTLE, ReadOnlyNode, identity
+from ctl.steps.read_only_node import READY, SETTLE, ReadOnlyNode
 
 
 class Stopped(Scope):

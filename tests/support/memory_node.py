@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -112,6 +112,7 @@ class Standing:
     mode: int
     owner: str
     group: str
+    mtime: float
     running: bool
     read_only: bool
     names: list[str]  # beside the configuration
@@ -122,7 +123,11 @@ class Node:
 
     def __init__(self, state_dir: str, *, config: bytes = CONFIG, running: bool = True) -> None:
         self.host = Machine(name="here", user="root", clock=_Clock())
-        self.host.programs = {"test": lambda command: Script(), "id": lambda command: Script(0, b"root\n")}
+        self.host.programs = {
+            "test": lambda command: Script(),
+            "id": lambda command: Script(0, b"root\n"),
+            "touch": self._touch,
+        }
         self.registry = MemoryRegistry(running=False)
         self.service = RegistryService(self.host, registry=self.registry)
         self.host.make_directory("/etc/docker/registry", mode=0o755)
@@ -190,6 +195,7 @@ class Node:
             info.mode,
             info.owner,
             info.group,
+            info.mtime,
             self.service.state().running,
             self.registry.read_only if self.service.state().running else False,
             self.host.list_directory("/etc/docker/registry"),
@@ -202,6 +208,12 @@ class Node:
         self.host.make_directory(f"/proc/{process.pid}", mode=0o755)
         text = "\0".join(f"{name}={value}" for name, value in pairs.items()).encode()
         self.host.write(f"/proc/{process.pid}/environ", text, mode=0o400)
+
+    def _touch(self, command: Command) -> Script:
+        path, when = command.argv[-1], float(command.argv[3].removeprefix("@"))
+        file = self.host._files[path]
+        self.host.bomb.around(lambda: setattr(file, "info", replace(file.info, mtime=when)))
+        return Script()
 
     def spawn(self, config_file: str, config: bytes) -> None:
         """Start another registry by hand."""
@@ -218,7 +230,7 @@ class _Clock:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        self.now += 0.01
+        self.now = round(self.now + 0.01, 2)
         return self.now
 
 

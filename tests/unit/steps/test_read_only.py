@@ -13,6 +13,7 @@ from ctl.engines.distribution import Distribution
 from ctl.errors import Outcome, RefusedError, RegctlError
 from ctl.recipes.model import Before, Scope, StepReport, Target
 from ctl.steps import read_only_node
+from ctl.steps.node_doors import sha256
 from ctl.steps.read_only import ReadOnly
 from ctl.steps.read_only_node import ReadOnlyNode
 from ctl.steps.stopped import Stopped
@@ -183,7 +184,7 @@ class NoRestart(ReadOnly):
 
     def leave(self, here: Target, before: Before) -> StepReport:
         node = ReadOnlyNode(here, self.registry, self.node)
-        if before["changes"] and read_only_node.sha256(node.read()) == before["ours"]:
+        if before["changes"] and sha256(node.read()) == before["ours"]:
             node.host.write(CONFIG_FILE, node.host.read(before["kept"]), mode=before["mode"])
         node.host.remove(before["kept"])
         return StepReport()
