@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from ctl.config.document import NAME_WIDTH, Path, read_document, same
-from ctl.config.secrets import file_name, is_reference, secret_leaves
+from ctl.config.secrets import file_name, secret_leaves
 from ctl.discovery import FoundRegistry, systemd_runs, unit_of
 from ctl.errors import ConfigError, RefusedError, RegctlError, UsageError
 from ctl.secret import Secret
@@ -186,13 +186,13 @@ def _secrets(
     secrets: dict[str, Secret] = {}
     left = []
     for path, value in secret_leaves(settings):
-        if any(isinstance(part, int) for part in path):
+        if not isinstance(value, str) or any(isinstance(part, int) for part in path):
             left.append(
                 f"{'.'.join(map(str, path))} stays in its file alone; `regctl config adopt` moves it."
             )
-        elif not is_reference(value):
+        else:  # whatever it looks like: in a registry's file nothing is a reference
             file = os.path.join(folder, file_name(name, path))
-            secrets[file] = Secret(str(value))
+            secrets[file] = Secret(value)
             _put(config, path, f"file:{file}")
     return config, secrets, tuple(left)
 

@@ -6,6 +6,7 @@ A registry's files are written through its host's door, never here.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -41,6 +42,17 @@ def make_folder(path: str, mode: int) -> None:
             os.mkdir(path, mode)
     except OSError as error:
         raise RegctlError(f"the folder {path} cannot be made: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Keep other writers of a folder's files out meanwhile; waits for them."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

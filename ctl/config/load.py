@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,11 @@ def drop_ins(path: str) -> list[tuple[str, bytes]]:
 def _read(file: str, *, is_main: bool) -> bytes:
     try:
         with open(file, "rb") as stream:
+            if os.fstat(stream.fileno()).st_mode & 0o002:
+                raise ConfigError(
+                    f"everybody may write to {file}, which says what regctl runs",
+                    hint=f"chmod o-w {shlex.quote(file)}",
+                )
             return stream.read((1 << 20) + 1)
     except FileNotFoundError:
         hint = "regctl init writes one from the registry on this host; --site FILE reads another"

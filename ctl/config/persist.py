@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctl.config.document import Path, read_document, show_path
 from ctl.config.dump import to_yaml
-from ctl.config.files import make_folder, write_atomically
+from ctl.config.files import locked, make_folder, write_atomically
 from ctl.config.load import DROP_IN, LoadedSite, check_site, drop_in_folder, read_files
 from ctl.errors import RefusedError
 
@@ -32,9 +32,11 @@ def persist(site: str, changes: Mapping[str, Any], model: type[Site] | None = No
     Mappings merge, lists and scalars replace. Nothing is written unless the whole site is right with it:
     ConfigError lists the mistakes, RefusedError names a later drop-in that would hide a change.
     """
-    text, loaded = preview(site, changes, model)
+    preview(site, changes, model)  # raises before anything is made
     make_folder(drop_in_folder(site), 0o750)
-    write_atomically(drop_in_path(site), text.encode(), 0o640)
+    with locked(drop_in_folder(site)):  # two commands may remember at once, for two registries
+        text, loaded = preview(site, changes, model)
+        write_atomically(drop_in_path(site), text.encode(), 0o640)
     return loaded
 
 

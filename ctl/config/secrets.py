@@ -151,12 +151,13 @@ def with_secrets(settings: Mapping[str, Any], fetch: Callable[[str], Secret]) ->
 def moved_out(
     settings: Mapping[str, Any], place: Callable[[Path], str]
 ) -> tuple[dict[str, Any], dict[str, Secret]]:
-    """Return settings with each secret that stands in clear replaced by a reference, and {file: secret}.
+    """Return a registry's own settings with each secret replaced by a reference, and {file: secret}.
 
-    `place` names the file that each is to be moved to.
+    `place` names the file that each is to be moved to. In a registry's file nothing is a reference: a secret
+    that begins with `command:` is that text, and must never be run. What is not text stays where it is.
     """
-    leaves = {path: value for path, value in secret_leaves(settings) if not is_reference(value)}
-    files = {place(path): Secret(str(value)) for path, value in leaves.items()}
+    leaves = {path: value for path, value in secret_leaves(settings) if isinstance(value, str)}
+    files = {place(path): Secret(value) for path, value in leaves.items()}
     changed = _map(settings, (), lambda path, value: f"file:{place(path)}" if path in leaves else value)
     return changed, files
 

@@ -53,6 +53,23 @@ def test_a_later_drop_in_that_would_hide_the_value_is_named(site: str) -> None:
     assert load_site(site).site.state_dir == "/srv/mine"
 
 
+def test_two_that_remember_at_once_lose_nothing(site: str) -> None:
+    names = [f"h{n}" for n in range(12)]
+    writers = [threading.Thread(target=persist, args=(site, {"hosts": {name: {}}})) for name in names]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert set(load_site(site).site.hosts) == {"a", *names}
+
+
+def test_a_site_that_everybody_may_write_to_is_refused(site: str) -> None:
+    os.chmod(site, 0o666)
+    with pytest.raises(ConfigError, match="everybody may write") as caught:
+        load_site(site)
+    assert caught.value.hint == f"chmod o-w {site}"
+
+
 def test_lists_replace_and_mappings_merge() -> None:
     base = {"a": {"x": 1, "y": [1, 2]}, "b": 1}
     assert laid_over(base, {"a": {"y": [3]}, "c": {}}) == {"a": {"x": 1, "y": [3]}, "b": 1, "c": {}}

@@ -133,9 +133,15 @@ def test_hiding_leaves_nothing_of_them() -> None:
 def test_moving_out_leaves_references() -> None:
     changed, files = moved_out(SETTINGS, lambda path: "/s/" + ".".join(map(str, path)))
     assert changed["http"]["secret"] == "file:/s/http.secret"
-    assert changed["redis"]["password"] == "env:REDIS"
     assert files["/s/http.secret"].reveal() == "clear"
-    assert len(files) == 3
+    assert len(files) == 4
+
+
+def test_what_looks_like_a_reference_in_a_registrys_file_is_only_text() -> None:
+    changed, files = moved_out({"http": {"secret": "command:touch /x"}, "redis": {"password": 7}}, str)
+    assert changed["http"]["secret"].startswith("file:")
+    assert [secret.reveal() for secret in files.values()] == ["command:touch /x"]
+    assert changed["redis"] == {"password": 7}
 
 
 @pytest.mark.parametrize(
