@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -52,11 +53,13 @@ class Databases:
         file.write_text(yaml.safe_dump(site))
         file.chmod(0o640)
 
-    def regctl(self, *arguments: str, output: str = "json", **environment: str) -> Done:
+    def regctl(
+        self, *arguments: str, output: str = "json", group: str = "database", **environment: str
+    ) -> Done:
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "ctl", "--site", str(self.folder / "site.yml")),
-                *("--output", output, "database", *arguments),
+                *("--output", output, group, *arguments),
             ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -254,3 +257,28 @@ def test_a_misspelled_name_is_an_error(site: Databases) -> None:
     assert done.exit_code == 2
     assert "did you mean 'metadata'" in done.stderr
     assert not (site.folder / "state").exists()
+
+
+def test_a_down_that_was_killed_takes_back_one_and_no_more(
+    site: Databases, postgres_server: PostgresServer
+) -> None:
+    address = postgres_server.create_database()
+    host = address.socket_folder
+    site.write(outside={"host": host, "port": address.port, "dbname": address.name, "user": address.user})
+    applied = site.ok("migrate", "up")["applied"]
+    words = ("migrate", "down", "--limit", "1", "--accept-data-loss", "--yes")
+    listed = site.regctl(*words, REGCTL_FAILPOINT="list")
+    assert listed.json["taken_back"] == applied[-1:]
+    boundary = re.search(r"^REGCTL_FAILPOINT (\d+) apply 1 MigrateDown$", listed.stderr, re.MULTILINE)
+    assert boundary, listed.stderr
+    site.ok("migrate", "up")
+    killed = site.regctl(*words, REGCTL_FAILPOINT=f"{boundary[1]}:after:kill")
+    assert killed.exit_code == -9
+    again = site.regctl(*words)
+    assert again.exit_code == 6, str(again)
+    assert "run resume" in again.stderr
+    resumed = site.regctl("resume", "--yes", group="run")
+    assert resumed.exit_code == 0, str(resumed)
+    status = site.ok("status")["databases"]["outside"]["migrations"]
+    assert status == {"applied": len(applied) - 1, "pending": 1}
+    postgres_server.drop_database(address.name)
