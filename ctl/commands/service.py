@@ -97,7 +97,7 @@ def tail(context: Context, target: str | None, lines: int) -> None:
         text = [f"{registry}/{host}:", *said] if len(nodes) > 1 else said
         blocks.append(Text("\n".join(text)))
         if not said:
-            hints.append(f"{registry}/{host} has no log here: it was not started by this service")
+            hints.append(f"{registry}/{host} has no log here: never started, or by hand")
     context.show(Report("service-tail", Outcome.OK, {"logs": logs}, tuple(blocks), tuple(hints)))
 
 

@@ -96,6 +96,7 @@ class Host(Protocol):
     def start(self, command: Command, job_id: str, log: str | None = None) -> Job:
         """Start detached, in its own session, output in files. The same id is never started twice.
 
+        A job has no time limit: whoever started it looks after it, and kills it where it must end.
         Asked again for the same command under the same id, it returns the job that is already there.
         With `log`, both streams are appended to that file instead, and `job_output` has nothing.
         """

@@ -21,34 +21,15 @@ from typing import Any, Literal
 from ctl.errors import CommandFailedError, RefusedError, RegctlError, UsageError
 from ctl.hosts import files, processes, supervisor
 from ctl.hosts.base import Job, JobStatus, ProcessInfo
+from ctl.hosts.job_record import Record, load, read_exit, read_record
 from ctl.hosts.programs import SEARCH_PATH, Prepared
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _CLAIM = "claim.json"
+_FORGOTTEN = ".forgotten-"
 _POLL = 0.01  # seconds
 _SETTLE = 5.0  # seconds that a supervisor may take to write the exit code
 _UNKILLABLE = 30.0  # seconds after KILL before we say that a process cannot be killed
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a supervisor recorded before it opened the gate; no pid where the job was given up."""
-
-    pid: int
-    start_time: int
-    boot_id: str
-    supervisor_pid: int
-    supervisor_start_time: int
-
-    @property
-    def program_lives(self) -> bool:
-        """Say whether the program's own process lives."""
-        return processes.is_alive(self.pid, self.start_time, self.boot_id)
-
-    @property
-    def supervisor_lives(self) -> bool:
-        """Say whether its supervisor lives."""
-        return processes.is_alive(self.supervisor_pid, self.supervisor_start_time, self.boot_id)
 
 
 @dataclass(frozen=True)
@@ -90,6 +71,9 @@ class Jobs:
 
     def _claim(self, path: str, digest: str) -> bool:
         files.make_directory(self.folder, 0o700, None, None)
+        for name in os.listdir(self.folder):
+            if name.startswith(_FORGOTTEN):  # a regctl was killed while it removed them
+                shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
         try:
             os.mkdir(path, 0o700)
             supervisor.publish(path, _CLAIM, {"digest": digest}, exclusive=True)
@@ -101,7 +85,7 @@ class Jobs:
         return True
 
     def _again(self, job_id: str, digest: str) -> Job:
-        claim = _load(os.path.join(self._path(job_id), _CLAIM))
+        claim = load(os.path.join(self._path(job_id), _CLAIM))
         record = self._record(job_id)
         if claim is None or record is None:
             raise RefusedError(
@@ -140,12 +124,10 @@ class Jobs:
         return answer
 
     def _record(self, job_id: str) -> Record | None:
-        found = _load(os.path.join(self._path(job_id), supervisor.RECORD))
-        return Record(**found) if found else None
+        return read_record(os.path.join(self._path(job_id), supervisor.RECORD))
 
     def _exit(self, job_id: str) -> int | None:
-        found = _load(os.path.join(self._path(job_id), supervisor.EXIT))
-        return None if found is None else int(found["exit_code"])
+        return read_exit(os.path.join(self._path(job_id), supervisor.EXIT))
 
     def status(self, job_id: str) -> JobStatus:
         """Say what became of a job; only reads."""
@@ -255,7 +237,7 @@ class Jobs:
         if state in ("running", "unknown"):
             raise RefusedError(f"job {job_id} on {self.host} is {state}: its files stay")
         path = self._path(job_id)
-        away = os.path.join(self.folder, f".forgotten-{secrets.token_hex(8)}")
+        away = os.path.join(self.folder, f"{_FORGOTTEN}{secrets.token_hex(8)}")
         try:
             os.rename(path, away)  # at once: nobody sees half a job
             shutil.rmtree(away)
@@ -284,14 +266,3 @@ def _digest(prepared: Prepared, log: str | None) -> str:
     parts = (*prepared.argv, "", *sorted(f"{k}={v}" for k, v in prepared.env.items()), "", log or "")
     text = "\0".join((*parts, str(prepared.identity.uid)))
     return hashlib.sha256(os.fsencode(text)).hexdigest()
-
-
-def _load(path: str) -> dict[str, Any] | None:
-    try:
-        with open(path, "rb") as file:
-            found: dict[str, Any] = json.loads(file.read())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise RegctlError(f"cannot read {path}: {error}") from error
-    return found

@@ -55,14 +55,13 @@ class ProcessService:
     def _job(self) -> str | None:
         """Return the id of the job that we started last."""
         try:
-            found = json.loads(self._host.read(self._record))
+            return str(json.loads(self._host.read(self._record))["job"])
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise RegctlError(
-                f"{self._record} is damaged: {error}", hint="remove it; the process is found without it"
+                f"{self._record} is damaged", hint="remove it; the process is found without it"
             ) from error
-        return str(found["job"])
 
     def _own(self) -> ProcessInfo | None:
         job = self._job()

@@ -97,9 +97,12 @@ class SystemdService:
     def _verb(self, verb: str, *options: str) -> None:
         result = self._host.run(verb_command(verb, self._unit, *options))
         if result.exit_code != 0 or result.timed_out:
+            hint = "run regctl as root" if b"uthentication" in result.stderr else ""
+            if self._show().get("Result") == "start-limit-hit":
+                hint = f"it was started too often; systemctl reset-failed {self._unit}, then again"
             raise CommandFailedError(
                 f"systemctl {verb} {self._unit} failed on {self._host.name}",
-                hint="run regctl as root" if b"uthentication" in result.stderr else "",
+                hint=hint,
                 details=(*_words(result.stderr), *self._last_words()),
             )
 

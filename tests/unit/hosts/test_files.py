@@ -17,6 +17,7 @@ import pytest
 
 from ctl.errors import RefusedError, RegctlError, UsageError
 from ctl.hosts import files
+from tests.support.embedded import let_pass
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
@@ -156,8 +157,7 @@ def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
 
 @needs_root
 def test_a_directory_that_we_may_not_write_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    let_pass(tmp_path)
     path = tmp_path / "config.yml"
     path.write_bytes(b"old")
     reader, writer = os.pipe()

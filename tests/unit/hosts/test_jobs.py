@@ -216,12 +216,24 @@ def test_a_full_disk_at_the_end_only_delays_the_exit_code(
     assert os.listdir(folder) == [supervisor.EXIT]
 
 
-def test_a_damaged_record_is_an_error_and_not_a_guess(host: LocalHost, folder: Path) -> None:
+@pytest.mark.parametrize("name", [supervisor.EXIT, supervisor.RECORD])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"exit_code": "x", "pid": 1}', ""])
+def test_a_damaged_record_is_an_error_and_not_a_guess(
+    host: LocalHost, folder: Path, name: str, text: str
+) -> None:
     host.start(shell("exit 0"), "job")
     wait_until(lambda: host.job("job").state == "exited", what="the job's end")
-    (folder / "job" / supervisor.EXIT).write_text("{")
-    with pytest.raises(RegctlError, match=r"exit\.json"):
+    (folder / "job" / name).write_text(text)
+    with pytest.raises(RegctlError, match=name.replace(".", r"\.")):
         host.job("job")
+    (folder / "job" / name).unlink()
+
+
+def test_what_a_killed_forget_left_goes_with_the_next_start(host: LocalHost, folder: Path) -> None:
+    (folder / ".forgotten-1").mkdir(parents=True)
+    (folder / ".forgotten-1" / "stdout").touch()
+    host.start(shell("exit 0"), "job")
+    assert os.listdir(folder) == ["job"]
 
 
 def test_jobs_are_private(host: LocalHost, folder: Path) -> None:
