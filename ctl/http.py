@@ -331,6 +331,8 @@ class RegistryClient:
             return f"{self.url} asks for a user (HTTP {answer.status}), and the site names no `credentials`"
         if answer.status in (401, 403):
             return f"{self.url} refuses the site's `credentials` (HTTP {answer.status})"
+        if b"HTTPS server" in answer.body:
+            return f"the registry speaks https; the site's url says {self.url}"
         if not registry:
             return f"HTTP {answer.status} from something in front of the registry at {self.url}"
         if answer.status == 400 and not answer.body:

@@ -49,6 +49,7 @@ def errors(code: str) -> bytes:
         (always(400, API, errors("NAME_INVALID")), "NAME_INVALID"),
         (always(400, API, b"not json"), "HTTP 400"),
         (always(201), "HTTP 201"),
+        (always(400, {}, b"Client sent an HTTP request to an HTTPS server.\n"), "speaks https"),
         (always(404, API, errors("NAME_UNKNOWN")), "HTTP 404"),
         (always(503, API, errors("UNAVAILABLE")), "HTTP 503"),
         (always(301, {"location": "https://elsewhere.example.com/"}), "something in front"),
