@@ -26,8 +26,10 @@ def command() -> None:
 @command.command("on")
 @click.argument("registry", required=False)
 @click.option("--reason", default="", metavar="TEXT", help="Why; shown by `read-only status`.")
+@click.option("--skip", multiple=True, metavar="CHECK", help="Pass over a check by its name: config-newer.")
+@click.option("--skip-reason", default="", metavar="WHY", help="Why a check is passed over; journaled.")
 @pass_context
-def on(context: Context, registry: str | None, reason: str) -> None:
+def on(context: Context, registry: str | None, reason: str, skip: tuple[str, ...], skip_reason: str) -> None:
     """Refuse pushes on every node, over runs and restarts, until `read-only off`.
 
     Each node's configuration gets its read-only key, the original is kept, the node is restarted with
@@ -50,7 +52,8 @@ def on(context: Context, registry: str | None, reason: str) -> None:
         question=f"Make {name} read-only until `regctl read-only off`? Its nodes are restarted.",
         undo_on_failure=True,
     )
-    context.show(_changed(context, name, "read-only-on", context.run(recipe)))
+    run = context.run(recipe, skip=skip, skip_reason=skip_reason)
+    context.show(_changed(context, name, "read-only-on", run))
 
 
 @command.command("off")
