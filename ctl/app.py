@@ -204,7 +204,8 @@ class App:
     def _redact(self, text: str) -> str:
         for secret in self._doors.secrets if self._doors else ():
             if len(secret) >= SHORTEST_REDACTED:
-                text = text.replace(secret, "***")
+                for spelling in _spellings(secret):
+                    text = text.replace(spelling, "***")
         return text
 
     def _mention_open_runs(self) -> None:
@@ -224,6 +225,21 @@ class App:
             what = f"the run {run.id} began at {run.started_at} and has not ended"
             hint = f"`regctl run show {run.id}`, then `regctl run resume {run.id}`"
             self.emit(Message(f"{what}: {hint}", "warning"))
+
+
+def _spellings(secret: str) -> list[str]:
+    """Return a secret as it is, as JSON spells it and as an address does; the longest first."""
+    import json
+    from urllib.parse import quote, quote_plus
+
+    spellings = {
+        secret,
+        json.dumps(secret)[1:-1],
+        quote(secret, safe=""),
+        quote_plus(secret),
+        repr(secret)[1:-1],
+    }
+    return sorted(spellings, key=len, reverse=True)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

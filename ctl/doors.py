@@ -128,6 +128,10 @@ class Doors:
         database = self.database(name)
         return self._once(("catalog", registry), lambda: CatalogStore(database, registry))
 
+    def resources(self, kind: str) -> tuple[str, ...]:
+        """Return the folders of a kind ("templates") that installed plugins add to what ships."""
+        return self._plugins.folders(kind)
+
     def version(self, registry: str, host: str) -> Version:
         """Ask a node's binary for its version; CommandFailedError if it does not tell."""
         node = self.node(registry, host)

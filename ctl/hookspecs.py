@@ -51,5 +51,5 @@ def register_recipes() -> Mapping[str, str]:
 
 @hookspec
 def register_resources() -> Mapping[str, str]:
-    """Name folders of templates and other files: "package:folder"."""
+    """Name folders of files in the package, "package:folder"; its `templates/` is looked in after ours."""
     return {}

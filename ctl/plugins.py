@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -62,6 +63,17 @@ class Plugins:
     def names(self, kind: str) -> list[str]:
         """Return the names of everything of a kind, sorted."""
         return sorted({name for plugin in self.all() for name in plugin.adds.get(kind, {})})
+
+    def folders(self, kind: str) -> tuple[str, ...]:
+        """Return the plugins' own folders of resources of a kind, such as "templates"; those that exist."""
+        found = []
+        for name in self.names("resource"):
+            package, _, folder = self.find("resource", name).partition(":")
+            where = os.path.dirname(getattr(import_module(package), "__file__", None) or "")
+            path = os.path.join(where, folder, kind)
+            if where and os.path.isdir(path):
+                found.append(path)
+        return tuple(found)
 
     def site_model(self) -> Any:
         """Return the class that a site is checked with, or None where no plugin adds to the shipped one.

@@ -74,6 +74,10 @@ class World(Protocol):
         """Fetch what a secret reference of the site points to; ConfigError says what stands in the way."""
         ...
 
+    def resources(self, kind: str) -> tuple[str, ...]:
+        """Return the folders of a kind ("templates") that installed plugins add to what ships."""
+        ...
+
     def version(self, registry: str, host: str) -> Version:
         """Ask a node's binary for its version."""
         ...

@@ -124,7 +124,8 @@ def plan_adoption(world: World, registry: str, secrets: str) -> Adoption:
             _put(settings, path, reference)
     node = described.nodes[0]
     template = world.engine(registry).template(world.version(registry, node.host))
-    return Adoption(config_for(described, node, defaults_for(template), settings), moved, files[0])
+    defaults = defaults_for(template, world.resources("templates"))
+    return Adoption(config_for(described, node, defaults, settings), moved, files[0])
 
 
 def _prove(world: World, described: Any, registry: str, found: Adoption, secrets: str) -> None:
@@ -135,7 +136,8 @@ def _prove(world: World, described: Any, registry: str, found: Adoption, secrets
     node = described.nodes[0]
     template = world.engine(registry).template(world.version(registry, node.host))
     reference = secret_reference(world, registry, secrets)
-    composed = compose(described, node, defaults_for(template), reference)
+    defaults = defaults_for(template, world.resources("templates"))
+    composed = compose(described, node, defaults, reference)
 
     def fetch(name: str) -> Secret:
         path = name.removeprefix("file:")

@@ -107,7 +107,9 @@ def plan_config(world: World, registry: str, host: str, secrets: str) -> ConfigP
     described, node = world.registry(registry), world.node(registry, host)
     template = world.engine(registry).template(world.version(registry, host))
     own = f"file:{secret_path(secrets, registry)}"
-    references = compose(described, node, defaults_for(template), secret_reference(world, registry, secrets))
+    extra = world.resources("templates")
+    defaults = defaults_for(template, extra)
+    references = compose(described, node, defaults, secret_reference(world, registry, secrets))
 
     def fetch(reference: str) -> Secret:
         if reference == own and not os.path.lexists(secret_path(secrets, registry)):
@@ -115,8 +117,8 @@ def plan_config(world: World, registry: str, host: str, secrets: str) -> ConfigP
         return world.resolve_secret(reference)
 
     settings: dict[str, Any] = revealed(with_secrets(references, fetch))
-    body = render_config(template, settings)
-    inputs = inputs_checksum(read_resource("templates", template), settings)
+    body = render_config(template, settings, extra)
+    inputs = inputs_checksum(read_resource("templates", template, extra), settings)
     wanted = seal(body, version=own_version(), registry=registry, inputs=inputs)
     before = read_config(world, registry, host)
     return ConfigPlan(registry, host, before, settings, references, body, wanted)

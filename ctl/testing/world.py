@@ -111,6 +111,10 @@ class MemoryWorld:
         """Return a secret."""
         return Secret(_named("secret", self.secrets, reference))
 
+    def resources(self, kind: str) -> tuple[str, ...]:
+        """Return the folders that plugins add: none here."""
+        return ()
+
     def version(self, registry: str, host: str) -> Version:
         """Return the version of a node's binary."""
         return _named("version", self.versions, (registry, host))

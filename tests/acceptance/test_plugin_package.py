@@ -146,6 +146,17 @@ def test_its_recipe_runs_with_everything_around_it(installed: Path, site: Path, 
     assert shown.json["state"] == "done"
 
 
+def test_its_template_is_rendered(installed: Path, tmp_path: Path, site: Path) -> None:
+    text = site.read_text().replace(
+        "board:\n        files:\n        - b\n        - a", "filesystem: {rootdirectory: /srv}"
+    )
+    site.write_text(text)
+    done = regctl(installed, "config", "render", site=site)
+    assert done.exit_code == 0, str(done)
+    assert "# a shelf, as its plugin writes it" in done.stdout
+    assert "level: warn" in done.stdout
+
+
 def test_its_report_format_is_used(installed: Path) -> None:
     done = regctl(installed, "version", "--output", "shout")
     assert (done.exit_code, done.stdout) == (0, "VERSION OK\n")

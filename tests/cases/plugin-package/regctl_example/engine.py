@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from packaging.version import Version
+
 from ctl.config.models import Registry
 from ctl.engines.distribution import Distribution
 
@@ -20,3 +22,6 @@ class Shelf(Distribution):
 
     name = "shelf"
     site_model = ShelfRegistry
+
+    def template(self, version: Version) -> str:
+        return "shelf/any.yml.j2"
