@@ -64,6 +64,7 @@ class CatalogWriter:
         if row is None:
             raise _overtaken()
         self.registry, self.generation, self.dirty = int(row[0]), int(row[1]), bool(row[2])
+        self._knows_manifests = session.one(self._sql["any_manifest"], [self.registry]) is not None
         session.execute(self._sql["staging"])
         with session.transaction():
             self._fence()
@@ -92,6 +93,8 @@ class CatalogWriter:
                 if any(row[-1] for row in rows):
                     self._execute(f"drop_{kind}", self.registry)
                 self._execute(f"merge_{kind}", self.registry)
+        if batch.blobs and self._knows_manifests:
+            self._execute("doubt_manifests", self.registry, self.registry)
         self.replace_findings(batch.findings)
         for update in batch.prints:
             values: list[Any] = []
@@ -124,6 +127,7 @@ class CatalogWriter:
         """Store manifests and what they refer to, in place of what was known; inside `transaction`."""
         if not manifests:
             return
+        self._knows_manifests = True
         self.session.copy_in(self._sql["copy_manifests"], (one.row() for one in manifests))
         self._execute("drop_references", self.registry)
         self._execute("drop_manifests", self.registry)
@@ -159,7 +163,9 @@ class CatalogWriter:
         """Forget a folder of blobs that is gone."""
         with self.transaction():
             self._mark_dirty()
-            self._execute("drop_blobs_between", self.registry, *digest_range(shard))
+            self._execute("stage_blobs_between", self.registry, *digest_range(shard))
+            self._execute("doubt_manifests", self.registry, self.registry)
+            self._execute("drop_blobs", self.registry)
             self._execute("drop_shard", self.registry, shard)
             self._execute("drop_findings", self.registry, [f"blobs {shard}"])
 

@@ -119,6 +119,9 @@ INSERT INTO regctl.blobs (registry_id, digest, size, mtime_ns)
 SELECT %s, digest, size, mtime_ns FROM stage_blobs WHERE NOT gone
 ON CONFLICT (registry_id, digest) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns
 
+-- name: any_manifest
+SELECT 1 FROM regctl.manifests WHERE registry_id = %s LIMIT 1
+
 -- name: new_manifests
 SELECT DISTINCT stage.digest FROM stage_revisions AS stage
 WHERE NOT stage.gone
@@ -182,8 +185,19 @@ DO UPDATE SET names_print = excluded.names_print, stats_print = excluded.stats_p
 -- name: drop_shard
 DELETE FROM regctl.blob_shards WHERE registry_id = %s AND shard = %s
 
--- name: drop_blobs_between
-DELETE FROM regctl.blobs WHERE registry_id = %s AND digest >= %s AND digest < %s
+-- name: stage_blobs_between
+INSERT INTO stage_blobs (digest, gone)
+SELECT digest, true FROM regctl.blobs WHERE registry_id = %s AND digest >= %s AND digest < %s
+
+-- name: doubt_manifests
+-- A blob that changed on disk: what was read from it must be read again, as a manifest or as its config.
+UPDATE regctl.manifests AS manifest SET state = 'doubtful'
+WHERE manifest.registry_id = %s AND manifest.state = 'parsed' AND manifest.digest IN (
+    SELECT digest FROM stage_blobs
+    UNION ALL
+    SELECT reference.manifest FROM stage_blobs
+    JOIN regctl.manifest_references AS reference ON reference.digest = stage_blobs.digest
+    WHERE reference.registry_id = %s AND reference.role = 'config')
 
 -- name: drop_repository_revisions
 DELETE FROM regctl.manifest_links WHERE registry_id = %s AND repository_id = %s
