@@ -43,6 +43,7 @@ def folder() -> Iterator[Path]:
         if running:
             os.kill(running.pid, signal.SIGQUIT)
             wait_until(lambda d=data: find_postmaster(str(d.parent)) is None, what="its end")  # type: ignore[misc]
+            shutil.rmtree(running.socket_folder, ignore_errors=True)
     shutil.rmtree(made)
 
 
