@@ -29,14 +29,25 @@ class GlobalOption(click.Option):
         extra: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {"is_flag": True}
         if option.name == "verbose":
             extra = {"count": True}
+        elif option.name == "output":
+            extra["shell_complete"] = _formats
+        elif option.metavar:
+            extra["type"] = click.Path()  # for completion: nothing is looked at here
         super().__init__(
             [option.name, *flags],
             help=option.help,
-            hidden=True,
             expose_value=False,
             callback=_given,
             **extra,
         )
+
+    def get_help_record(self, ctx: click.Context) -> None:
+        """Stand in no command's own list: the root's help describes the global options once for all."""
+        return
+
+
+def _formats(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in usage.FORMATS if name.startswith(incomplete)]
 
 
 def _given(context: click.Context, parameter: click.Parameter, value: Any) -> Any:

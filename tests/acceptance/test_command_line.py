@@ -162,6 +162,8 @@ def test_words_are_completed(tmp_path: Path) -> None:
     assert complete(tmp_path, "regctl plugin l") == ["list"]
     assert complete(tmp_path, "regctl completion z") == ["zsh"]
     assert "--read-only" in complete(tmp_path, "regctl gc --read")
+    assert complete(tmp_path, "regctl gc --dry") == ["--dry-run"]
+    assert complete(tmp_path, "regctl gc --output js") == ["json", "jsonl"]
     assert set(complete(tmp_path, "regctl ")) == set(listing.commands())
 
 
