@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ctl.context import Options
-from ctl.errors import EXIT_CODES, Outcome, UsageError
+from ctl.errors import EXIT_CODES, Outcome, RegctlError, UsageError
 from ctl.report.events import Event, Message
 from ctl.report.reporter import Ending, Reporter, Streams
 
@@ -217,7 +217,12 @@ class App:
         from ctl.recipes.runs import open_runs
 
         locks = Locks(self.state_dir)
-        for run in open_runs(self.state_dir):
+        try:
+            found = open_runs(self.state_dir)
+        except RegctlError as error:  # another user's: what only reads goes on
+            self.emit(Message(f"whether a run is open cannot be seen: {error.message}", "warning"))
+            return
+        for run in found:
             states = [locks.state(resource) for resource in run.resources]
             if any(s.verdict == "alive" and s.info is not None and s.info.run == run.id for s in states):
                 self.emit(Message(f"the run {run.id} is at work since {run.started_at}"))

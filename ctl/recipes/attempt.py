@@ -51,6 +51,8 @@ def as_problem(error: Exception) -> Problem:
     """Describe an error; one that nobody raised on purpose says where in the code it was."""
     if isinstance(error, RegctlError):
         return Problem("\n".join((error.message, *error.details)), error.hint, outcome=error.outcome)
+    if isinstance(error, OSError) and error.filename:
+        return Problem(f"{error.filename}: {error.strerror}", outcome=Outcome.FAILED)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return Problem(f"unexpected {type(error).__name__}: {error}{where}", outcome=Outcome.FAILED)

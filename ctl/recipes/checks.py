@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ctl.errors import Outcome, RegctlError, UsageError
 from ctl.recipes import claims
+from ctl.recipes.attempt import as_problem
 from ctl.recipes.codec import Place, places
 from ctl.recipes.identity import controller_id
 from ctl.recipes.model import Preview, Problem, Recipe, Target
@@ -70,8 +71,8 @@ def _check(place: Place, here: Target) -> list[Problem]:
     try:
         for problem in place.step.check(here):
             found.append(problem)
-    except RegctlError as error:
-        found.append(_problem(error))
+    except (RegctlError, OSError) as error:
+        found.append(as_problem(error))
     return found
 
 
@@ -80,14 +81,10 @@ def _claimed(world: World, recipe: Recipe) -> list[Problem]:
     own = controller_id(world.state_dir, create=False)
     try:
         for spot, claim in claims.foreign(world, recipe.resources, own):
-            found.append(_problem(claims.refusal(spot, claim)))
+            found.append(as_problem(claims.refusal(spot, claim)))
     except RegctlError as error:
-        found.append(_problem(error))
+        found.append(as_problem(error))
     return found
-
-
-def _problem(error: RegctlError) -> Problem:
-    return Problem("\n".join((error.message, *error.details)), error.hint, outcome=error.outcome)
 
 
 def preview(world: World, recipe: Recipe, run: CheckRun) -> tuple[tuple[Preview, ...], bool]:

@@ -13,6 +13,19 @@ from typing import Any
 from ctl.errors import RegctlError
 
 
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn what the operating system says of the controller's own files into a RegctlError."""
+    try:
+        yield
+    except OSError as error:
+        raise RegctlError(
+            f"{error.filename or 'state_dir'}: {error.strerror}",
+            hint="regctl keeps its journal and locks below state_dir: it needs room, and the rights of"
+            " the user that made it (usually root)",
+        ) from error
+
+
 def flush_directory(path: str) -> None:
     """Make the names in a directory durable (fsync)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -33,9 +46,10 @@ def private_directory(path: str, mode: int = 0o700) -> None:
         return
     parent = os.path.dirname(path)
     private_directory(parent, 0o711)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, mode)
-    flush_directory(parent)
+    with explained():
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, mode)
+        flush_directory(parent)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -47,6 +61,11 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
     """Replace a file atomically: temp beside it, fsync, rename, fsync of the directory."""
+    with explained():
+        _replace_file(path, data, mode)
+
+
+def _replace_file(path: str, data: bytes, mode: int) -> None:
     temporary = f"{path}.tmp-{os.getpid()}-{os.urandom(4).hex()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
@@ -65,12 +84,13 @@ def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
 
 def append_line(path: str, record: dict[str, Any]) -> None:
     """Append one JSON line and flush it: an audit trail, not a journal."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(descriptor, (json.dumps(record, sort_keys=True) + "\n").encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with explained():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            write_all(descriptor, (json.dumps(record, sort_keys=True) + "\n").encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -79,7 +99,8 @@ def short_lock(path: str, seconds: float = 10.0) -> Iterator[int]:
 
     Raises RegctlError when somebody keeps it for longer than `seconds`: only a stopped process does.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with explained():
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + seconds
         while True:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ctl.errors import LockedError, RegctlError
 from ctl.recipes import failpoints
-from ctl.recipes.durable import flush_directory, private_directory, write_all
+from ctl.recipes.durable import explained, flush_directory, private_directory, write_all
 
 FILE_NAME = "journal.jsonl"
 _TAIL = re.compile(rb',"len":([0-9]{1,9}),"crc":"([0-9a-f]{8})"\}$')
@@ -144,8 +144,9 @@ class Journal:
         private_directory(folder)
         path = os.path.join(folder, FILE_NAME)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(path, flags, 0o600))
-        flush_directory(folder)
+        with explained():
+            os.close(os.open(path, flags, 0o600))
+            flush_directory(folder)
         journal = cls(path, boundary)
         journal._end = 0
         return journal

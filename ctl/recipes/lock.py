@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 
 from ctl.errors import ConfigError, LockedError, RefusedError, UsageError
 from ctl.recipes import failpoints
-from ctl.recipes.durable import append_line, private_directory, replace_file, short_lock
+from ctl.recipes.durable import append_line, explained, private_directory, replace_file, short_lock
 from ctl.recipes.identity import Holder, Verdict, judge, myself
 from ctl.recipes.journal import FencedError, now
 
@@ -75,7 +75,8 @@ class Locks:
 
     def state(self, resource: str) -> LockState:
         """Look at a lock; writes nothing."""
-        epoch, info = self._read(resource)
+        with explained():
+            epoch, info = self._read(resource)
         if info is None:
             return LockState(resource, epoch, None, None)
         verdict: Verdict = "operator" if info.kind == "operator" else judge(info.holder)

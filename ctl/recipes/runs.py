@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from ctl.errors import RegctlError, UsageError
 from ctl.recipes import journal
-from ctl.recipes.durable import replace_file
+from ctl.recipes.durable import explained, replace_file
 from ctl.recipes.state import RunState, fold
 
 KEEP_RUNS = 200
@@ -42,9 +42,12 @@ def journal_path(state_dir: str, run_id: str) -> str:
 def ids(state_dir: str) -> list[str]:
     """Return the ids of all runs, oldest first; a folder without a journal never began."""
     try:
-        names = sorted(os.listdir(folder(state_dir)))
-    except FileNotFoundError:
-        return []
+        with explained():
+            names = sorted(os.listdir(folder(state_dir)))
+    except RegctlError:
+        if not os.path.exists(folder(state_dir)):
+            return []
+        raise
     return [name for name in names if _ID.fullmatch(name) and os.path.exists(journal_path(state_dir, name))]
 
 

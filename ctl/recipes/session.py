@@ -48,7 +48,7 @@ class Session:
             journal = Journal.create(runs.folder(self.state_dir, run_id), self.runner.boundary)
             with contextlib.closing(journal):
                 state = RunState()
-                facts = {"run": run_id, "recipe": dumped, "plan_hash": plan_hash(dumped)}
+                facts = {"schema": 1, "run": run_id, "recipe": dumped, "plan_hash": plan_hash(dumped)}
                 facts |= {"skipped": sorted(self.skips.names), "skip_reason": self.skips.reason}
                 state.fold(journal.append("start", {**facts, **self._facts(held)}))
                 run = LiveRun(journal, state, self.runner.emit, stop, held.guard)

@@ -97,3 +97,27 @@ def test_a_run_that_was_killed_before_its_first_record_is_not_open(tmp_path: Pat
         path.write_bytes(content)
         assert runs.open_runs(str(tmp_path)) == []
         path.unlink()
+
+
+def test_a_state_dir_that_may_not_be_used_is_explained(tmp_path: Path) -> None:
+    from tests.unit.recipes.children import forked, wait
+
+    make(tmp_path, "20260101T000000Z-gc-0000")
+    tmp_path.chmod(0o755)
+
+    def somebody_else() -> None:
+        if os.getuid() == 0:
+            os.setuid(65534)
+        else:
+            (tmp_path / "runs").chmod(0)
+        from ctl.errors import RegctlError
+        from ctl.recipes.lock import Locks, new_info
+
+        with pytest.raises(RegctlError, match=r"runs: Permission denied") as error:
+            runs.open_runs(str(tmp_path))
+        assert "usually root" in error.value.hint
+        with pytest.raises(RegctlError, match="Permission denied"):
+            Locks(os.path.join(tmp_path, "runs", "x")).acquire(["toy/one"], new_info("toy", ""))
+
+    assert wait(forked(somebody_else)) == 0
+    (tmp_path / "runs").chmod(0o700)
