@@ -53,27 +53,27 @@ class GarbageQueries:
         from ctl.catalog.findings import KINDS
 
         kinds = sorted(KINDS.keys() - HARMLESS)
-        rows = self._session.rows(self._sql["garbage_opaque"], [self._id, self._id, kinds, self._id])
+        rows = self._session.rows(self._sql["garbage_opaque"], [self._id, kinds, self._id])
         return [int(row[0]) for row in rows]
 
     def unparsed(self) -> set[str]:
-        """Return stored manifests that something refers to and no import has parsed."""
-        rows = self._session.rows(self._sql["garbage_unparsed"], [self._id, self._id])
+        """Return manifests of which no import knows for sure what they need."""
+        rows = self._session.rows(self._sql["garbage_unparsed"], [self._id] * 4)
         return {unpack(bytes(row[0])) for row in rows}
 
     def users_of(self, digests: Iterable[str]) -> list[int]:
-        """Return the repositories with a manifest or a tag that refers to one of these manifests."""
+        """Return the repositories that link or tag one of these manifests, or one that refers to it."""
         packed = [pack(digest) for digest in digests]
         if not packed:
             return []
-        rows = self._session.rows(self._sql["garbage_users"], [self._id, packed, self._id, packed])
+        rows = self._session.rows(self._sql["garbage_users"], [self._id, packed] * 3)
         return [int(row[0]) for row in rows]
 
-    def known(self, digests: Iterable[str]) -> dict[str, str]:
-        """Map those of the manifests that an import has read to their state."""
+    def known(self, digests: Iterable[str]) -> set[str]:
+        """Return those of the manifests of which it is known for sure what they need."""
         packed = [pack(digest) for digest in digests]
         rows = self._session.rows(self._sql["garbage_known_manifests"], [self._id, packed])
-        return {unpack(bytes(digest)): str(state) for digest, state in rows}
+        return {unpack(bytes(row[0])) for row in rows}
 
     def garbage(self, overlay: Overlay) -> dict[str, int]:
         """Return what is stored and not reachable, with sizes; what vanished since is still in it."""

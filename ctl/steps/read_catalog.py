@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ctl.catalog.digests import blob_path, pack
+from ctl.catalog.digests import HEX, blob_path, pack
 from ctl.catalog.fresh import FreshLinks, read_links
 from ctl.catalog.garbage_queries import GarbageQueries, Overlay
 from ctl.catalog.model import Role
@@ -18,7 +19,7 @@ from ctl.storage.base import Entry
 if TYPE_CHECKING:
     from ctl.catalog.model import Manifest
     from ctl.catalog.store import CatalogReader, StoredRepository
-    from ctl.catalog.tree import Layout, RepositoryListing
+    from ctl.catalog.tree import Layout, RepositoryListing, ShardListing
     from ctl.storage.base import Storage
 
 
@@ -145,7 +146,7 @@ def _find_blobs(
         now = listing.part.print(stats=False)
         if before is not None and before == now:
             continue
-        names = {f"{a}:{n}" for a, survey in listing.part.surveys for n in survey.names}
+        names = set(_blob_names(listing))
         had = queries.shard_blobs(listing.shard)
         new += names - had
         changes.gone_blobs |= had - names
@@ -156,14 +157,21 @@ def _find_blobs(
             changes.new_blobs[digest] = entry.size
 
 
+def _blob_names(listing: ShardListing) -> Iterator[str]:
+    """Yield the digests that stand in the right folder; what else stands there is no blob."""
+    digits = listing.shard.partition("/")[2]
+    for algorithm, survey in listing.part.surveys:
+        for name in survey.names:
+            if name.startswith(digits) and HEX[algorithm].match(name):
+                yield f"{algorithm}:{name}"
+
+
 def _parse_new(queries: GarbageQueries, storage: Storage, changes: Changes) -> set[str]:
     """Parse manifests that no import has read; return those that something needs and nobody can read."""
     links = changes.links
     needed = {d for digests in (*links.revisions.values(), *links.tags.values()) for d in digests}
-    states = queries.known(needed)
-    stored = queries.unparsed()
-    changes.manifests, unreadable = parse_all(storage, (needed - states.keys()) | stored, changes.new_blobs)
-    unreadable |= {digest for digest, state in states.items() if state != "parsed"}
+    wanted = (needed - queries.known(needed)) | queries.unparsed()
+    changes.manifests, unreadable = parse_all(storage, wanted, changes.new_blobs)
     unreadable |= set(using_manifests(unreadable, changes.manifests))
     for name, digests in links.revisions.items():
         if digests & unreadable or links.tags[name] & unreadable:

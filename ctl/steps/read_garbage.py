@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from ctl.catalog.digests import revision_path
+from ctl.catalog.digests import revision_path, unpack
 from ctl.catalog.fresh import parse_stored, read_links
+from ctl.catalog.links import listed_blobs
 from ctl.catalog.tree import PARTS, REVISIONS, Tree
 from ctl.plans.collection_time import Workload
 from ctl.plans.garbage import GarbagePlan, Holdings, plan_garbage
@@ -130,23 +131,18 @@ def using_manifests(unreadable: set[str], manifests: Mapping[str, Manifest]) -> 
 
 
 def stored_sizes(tree: Tree, layout: Layout) -> dict[str, int]:
-    """Map every stored blob to its size in bytes."""
-    sizes = {}
-    for shard in tree.blobs(layout.shards):
-        for algorithm, survey in shard.part.surveys:
-            for name, size in zip(survey.names, survey.sizes, strict=True):
-                if size >= 0:
-                    sizes[f"{algorithm}:{name}"] = size
-    return sizes
+    """Map every stored blob to its size in bytes; what stands in the wrong folder or is empty is none."""
+    return {
+        unpack(digest): size
+        for listing in tree.blobs(layout.shards)
+        for digest, size, _mtime in listed_blobs(listing.shard, listing.part, lambda finding: None)
+    }
 
 
 def stored_blobs(storage: Storage) -> Iterator[str]:
-    """Yield the digest of every stored blob, by name alone: no file is looked at."""
+    """Yield the digest of every stored blob."""
     tree = Tree(storage)
-    for shard in tree.blobs(tree.layout().shards, stats=False):
-        for algorithm, survey in shard.part.surveys:
-            for name in survey.names:
-                yield f"{algorithm}:{name}"
+    yield from stored_sizes(tree, tree.layout())
 
 
 def kept_link_paths(storage: Storage, doomed: frozenset[tuple[str, str]]) -> list[str]:

@@ -2,14 +2,12 @@
 -- anew; one with an entry that could not be read is always among them.
 
 -- name: garbage_opaque
-SELECT l.repository_id
-FROM regctl.manifest_links l
-LEFT JOIN regctl.manifests m ON m.registry_id = l.registry_id AND m.digest = l.digest
-WHERE l.registry_id = %s AND m.state IS DISTINCT FROM 'parsed'
-UNION
+-- Repositories with an entry that could not be read, and those with a tag on what they do not hold.
 SELECT r.id
 FROM regctl.repositories r
-JOIN regctl.findings f ON f.registry_id = r.registry_id AND f.scope = 'repository ' || r.name
+JOIN regctl.findings f
+  ON f.registry_id = r.registry_id
+ AND f.scope IN ('revisions ' || r.name, 'tags ' || r.name, 'layers ' || r.name)
 WHERE r.registry_id = %s AND f.kind = ANY (%s::text[])
 UNION
 SELECT t.repository_id
@@ -24,10 +22,21 @@ FROM regctl.manifest_references r
 JOIN regctl.manifest_links l ON l.registry_id = r.registry_id AND l.digest = r.manifest
 WHERE r.registry_id = %s AND r.digest = ANY (%s::bytea[])
 UNION
+SELECT repository_id FROM regctl.manifest_links WHERE registry_id = %s AND digest = ANY (%s::bytea[])
+UNION
 SELECT repository_id FROM regctl.tags WHERE registry_id = %s AND digest = ANY (%s::bytea[])
 
 -- name: garbage_unparsed
--- Stored index children and tagged digests that were never parsed: what they need is not known yet.
+-- Manifests of which it is not known for sure what they need: never parsed, or doubtful when they were.
+SELECT digest FROM regctl.manifests WHERE registry_id = %s AND (state <> 'parsed' OR kind = 'unknown')
+UNION
+SELECT l.digest
+FROM regctl.manifest_links l
+WHERE l.registry_id = %s
+  AND NOT EXISTS (
+      SELECT FROM regctl.manifests m WHERE m.registry_id = l.registry_id AND m.digest = l.digest
+  )
+UNION
 SELECT r.digest
 FROM regctl.manifest_references r
 JOIN regctl.blobs b ON b.registry_id = r.registry_id AND b.digest = r.digest
@@ -45,7 +54,9 @@ WHERE t.registry_id = %s
   )
 
 -- name: garbage_known_manifests
-SELECT digest, state FROM regctl.manifests WHERE registry_id = %s AND digest = ANY (%s::bytea[])
+SELECT digest
+FROM regctl.manifests
+WHERE registry_id = %s AND digest = ANY (%s::bytea[]) AND state = 'parsed' AND kind <> 'unknown'
 
 -- name: garbage_blobs
 WITH RECURSIVE children AS MATERIALIZED (
