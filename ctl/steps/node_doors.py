@@ -16,6 +16,8 @@ from ctl.steps.service import grace_for
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from packaging.version import Version
+
     from ctl.config.models import Node
     from ctl.engines.base import Engine, ParsedConfig
     from ctl.hosts.base import FileInfo, Host, ProcessInfo
@@ -47,6 +49,11 @@ class NodeDoors:
     def engine(self) -> Engine:
         """The registry's engine."""
         return self.here.world.engine(self.registry)
+
+    @cached_property
+    def version(self) -> Version:
+        """The version of the node's binary."""
+        return self.here.world.version(self.registry, self.host_name)
 
     @property
     def service(self) -> Service:

@@ -33,9 +33,8 @@ def problems(node: ReadOnlyNode) -> Iterator[Problem]:
             )
         return
     config = parsed.data
-    version = node.here.world.version(node.registry, node.host_name)
-    if not node.engine.features(version).get("read-only"):
-        yield Problem(f"{node.name}: version {version} has no read-only mode")
+    if not node.engine.features(node.version).get("read-only"):
+        yield Problem(f"{node.name}: version {node.version} has no read-only mode")
     state = node.service.state()
     halfway = node.host.stat(node.kept_path(node.here.run.id)) is not None  # this run's own, resumed
     closed = node.engine.is_read_only(config)
@@ -50,8 +49,7 @@ def _config(
     node: ReadOnlyNode, config: Mapping[str, Any], data: bytes, state: ServiceState, *, changes: bool
 ) -> Iterator[Problem]:
     engine, where = node.engine, node.config_file
-    version = node.here.world.version(node.registry, node.host_name)
-    for mistake in engine.check_config(config, version):
+    for mistake in engine.check_config(config, node.version):
         if mistake.fatal:
             yield Problem(
                 f"{node.name}: {where}: {mistake.path}: {mistake.message}; it would not start again",

@@ -169,9 +169,7 @@ class ClearReadOnly(Step):
         if state.running:
             yield from loaded_problems(node)
         yield from environment_problems(node, state)
-        for mistake in node.engine.check_config(
-            node.parsed(way.original).data, here.world.version(self.registry, self.node)
-        ):
+        for mistake in node.engine.check_config(node.parsed(way.original).data, node.version):
             if mistake.fatal and state.running:
                 yield Problem(
                     f"{node.name} would not start with its original file: {mistake.path}: {mistake.message}",

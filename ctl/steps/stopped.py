@@ -126,5 +126,4 @@ class Stopped(Scope):
 
 
 def _fatal(node: ReadOnlyNode, config: Any) -> list[Any]:
-    version = node.here.world.version(node.registry, node.host_name)
-    return [mistake for mistake in node.engine.check_config(config, version) if mistake.fatal]
+    return [mistake for mistake in node.engine.check_config(config, node.version) if mistake.fatal]
