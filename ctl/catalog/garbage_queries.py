@@ -75,13 +75,22 @@ class GarbageQueries:
         rows = self._session.rows(self._sql["garbage_known_manifests"], [self._id, packed])
         return {unpack(bytes(row[0])) for row in rows}
 
+    def unlinked_children(self, changed: Sequence[int]) -> list[tuple[str, str]]:
+        """Return (parent, child) of index children that no link keeps, the changed repositories aside."""
+        rows = self._session.rows(self._sql["garbage_unlinked_children"], [self._id, list(changed)])
+        return [(unpack(bytes(parent)), unpack(bytes(child))) for parent, child in rows]
+
+    def linked(self, digests: Iterable[str], changed: Sequence[int]) -> set[str]:
+        """Return those of the manifests that a repository links or tags, the changed ones aside."""
+        part = [self._id, [pack(digest) for digest in digests], list(changed)]
+        return {unpack(bytes(row[0])) for row in self._session.rows(self._sql["garbage_linked"], part * 2)}
+
     def garbage(self, overlay: Overlay) -> dict[str, int]:
         """Return what is stored and not reachable, with sizes; what vanished since is still in it."""
         changed = list(overlay.changed)
-        parameters: list[object] = [self._id, self._id, changed, self._id, changed, list(overlay.roots)]
-        parameters += [self._id, self._id, *map(list, zip(*overlay.new_blobs, strict=True))]
-        parameters += [] if overlay.new_blobs else [[], []]
-        rows = self._session.rows(self._sql["garbage_blobs"], parameters)
+        parameters: list[object] = [self._id, changed, self._id, changed, list(overlay.roots), self._id]
+        parameters += map(list, zip(*overlay.new_blobs, strict=True)) if overlay.new_blobs else ([], [])
+        rows = self._session.rows(self._sql["garbage_blobs"], [*parameters, self._id])
         return {unpack(bytes(digest)): int(size) for digest, size in rows}
 
     def stored(self) -> tuple[int, int]:

@@ -49,7 +49,7 @@ def _collect(context: Context, given: str | None, mode: str | None, delete_untag
     recipe = collection_recipe(
         context.world,
         registry,
-        mode=mode or "read-only",
+        mode=mode,
         delete_untagged=delete_untagged,
         refresh=not context.options.dry_run,  # a dry run overlays what changed instead of importing it
     )
@@ -57,11 +57,12 @@ def _collect(context: Context, given: str | None, mode: str | None, delete_untag
 
 
 def collection_recipe(
-    world: World, registry: str, *, mode: str, delete_untagged: bool, refresh: bool = True
+    world: World, registry: str, *, mode: str | None, delete_untagged: bool, refresh: bool = True
 ) -> Recipe:
     """Write the recipe of a collection: plan and keep aside, close, compare, collect, put back, open.
 
     With `refresh` the catalog database, where there is one, is brought up to date before and after.
+    A `mode` of None is for a dry run only: it plans, and asks no node whether it can be closed.
     """
     from ctl.recipes.model import Do, Recipe, Within
     from ctl.steps.collect_garbage import CollectGarbage
@@ -74,10 +75,9 @@ def collection_recipe(
     from ctl.steps.stopped import Stopped
 
     node = collecting_node(world, registry).host
-    kind: type[ReadOnly | Stopped] = ReadOnly if mode == "read-only" else Stopped
-    closed: tuple[Scope, ...] = tuple(
-        kind(registry=registry, node=n.host) for n in world.registry(registry).nodes
-    )
+    kinds: dict[str | None, type[ReadOnly | Stopped]] = {"read-only": ReadOnly, "stopped": Stopped}
+    nodes = world.registry(registry).nodes if mode else ()
+    closed: tuple[Scope, ...] = tuple(kinds[mode](registry=registry, node=n.host) for n in nodes)
     arguments = {"registry": registry, "node": node, "delete_untagged": delete_untagged}
     collect = (Do(CompareCollector(**arguments)), Do(CollectGarbage(**arguments)))
     keeping = Within((PutBack(registry=registry, delete_untagged=delete_untagged),), collect)

@@ -52,7 +52,7 @@ def _plan(queries: GarbageQueries, changes: Changes, count: int, size: int) -> G
     """Let the database subtract what is reachable from what is stored."""
     overlay = Overlay(
         changed=changes.changed,
-        roots=[pack(digest) for digest in _roots(changes)],
+        roots=[pack(digest) for digest in _with_children(queries, changes, _roots(changes))],
         new_blobs=[(pack(digest), length) for digest, length in changes.new_blobs.items()],
     )
     garbage = {d: s for d, s in queries.garbage(overlay).items() if d not in changes.gone_blobs}
@@ -83,6 +83,18 @@ def _roots(changes: Changes) -> set[str]:
         roots.add(manifest.digest)
         roots |= {r.digest for r in manifest.references if r.role is not Role.SUBJECT}
     return roots
+
+
+def _with_children(queries: GarbageQueries, changes: Changes, roots: set[str]) -> set[str]:
+    """Return the roots and the index children that are kept by their parent alone."""
+    pairs = queries.unlinked_children(changes.changed)
+    kept = roots | queries.linked({parent for parent, _child in pairs}, changes.changed) if pairs else roots
+    found = bool(pairs)
+    while found:
+        more = {child for parent, child in pairs if parent in kept} - kept
+        kept = kept | more
+        found = bool(more)
+    return kept
 
 
 def _holdings(queries: GarbageQueries, changes: Changes) -> Holdings:

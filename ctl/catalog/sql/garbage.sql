@@ -58,37 +58,46 @@ SELECT digest
 FROM regctl.manifests
 WHERE registry_id = %s AND digest = ANY (%s::bytea[]) AND state = 'parsed' AND kind <> 'unknown'
 
+-- name: garbage_unlinked_children
+-- Index children that no believed link keeps: few. The others need no walk from their parent.
+SELECT r.manifest, r.digest
+FROM regctl.manifest_references r
+WHERE r.registry_id = %s AND r.role = 'manifest'
+  AND NOT EXISTS (
+      SELECT FROM regctl.manifest_links l
+      WHERE l.registry_id = r.registry_id AND l.digest = r.digest AND l.repository_id <> ALL (%s::bigint[])
+  )
+
+-- name: garbage_linked
+SELECT digest FROM regctl.manifest_links
+WHERE registry_id = %s AND digest = ANY (%s::bytea[]) AND repository_id <> ALL (%s::bigint[])
+UNION
+SELECT digest FROM regctl.tags
+WHERE registry_id = %s AND digest = ANY (%s::bytea[]) AND repository_id <> ALL (%s::bigint[])
+
 -- name: garbage_blobs
-WITH RECURSIVE children AS MATERIALIZED (
-    SELECT manifest, digest FROM regctl.manifest_references WHERE registry_id = %s AND role = 'manifest'
-),
-kept AS (
-    (
-        SELECT digest FROM regctl.manifest_links
-        WHERE registry_id = %s AND repository_id <> ALL (%s::bigint[])
-        UNION
-        SELECT digest FROM regctl.tags
-        WHERE registry_id = %s AND repository_id <> ALL (%s::bigint[])
-        UNION
-        SELECT * FROM unnest(%s::bytea[])
-    )
+-- Two anti-joins without a recursive part: the planner cannot know the size of one, and then hashes in
+-- batches on disk.
+WITH kept AS MATERIALIZED (
+    SELECT digest FROM regctl.manifest_links WHERE registry_id = %s AND repository_id <> ALL (%s::bigint[])
     UNION
-    SELECT children.digest FROM kept JOIN children ON children.manifest = kept.digest
-),
-live AS (
-    SELECT digest FROM kept
+    SELECT digest FROM regctl.tags WHERE registry_id = %s AND repository_id <> ALL (%s::bigint[])
     UNION
-    SELECT r.digest
-    FROM regctl.manifest_references r
-    WHERE r.registry_id = %s AND r.role IN ('config', 'layer', 'foreign')
-      AND r.manifest IN (SELECT digest FROM kept)
+    SELECT * FROM unnest(%s::bytea[])
 ),
 stored AS (
     SELECT digest, size FROM regctl.blobs WHERE registry_id = %s
     UNION ALL
     SELECT * FROM unnest(%s::bytea[], %s::bigint[])
 )
-SELECT digest, size FROM stored WHERE NOT EXISTS (SELECT FROM live WHERE live.digest = stored.digest)
+SELECT stored.digest, stored.size
+FROM stored
+WHERE NOT EXISTS (SELECT FROM kept WHERE kept.digest = stored.digest)
+  AND NOT EXISTS (
+      SELECT FROM regctl.manifest_references r
+      WHERE r.registry_id = %s AND r.digest = stored.digest AND r.role IN ('config', 'layer', 'foreign')
+        AND r.manifest IN (SELECT digest FROM kept)
+  )
 
 -- name: garbage_stored
 SELECT count(*), coalesce(sum(size), 0)::bigint FROM regctl.blobs WHERE registry_id = %s
