@@ -56,7 +56,10 @@ class Trial:
         for state in runs.open_runs(self.box.state_dir):
             runner(self.box, points).resume(state.id)
 
-    def discard(self) -> None:
+    def __enter__(self) -> Trial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.box.folder)
 
 
@@ -104,9 +107,8 @@ def box_claims(box: Box) -> Iterator[str]:
 
 
 def test_killed_at_every_boundary_and_at_every_boundary_of_the_recovery() -> None:
-    counted = Trial.new(WINDOW)
-    total = boundaries(counted.run)
-    counted.discard()
+    with Trial.new(WINDOW) as counted:
+        total = boundaries(counted.run)
     assert total > 30
     landed = {"run": 0, "recovery": 0}
     for index in range(1, total + 1):
@@ -118,13 +120,12 @@ def test_killed_at_every_boundary_and_at_every_boundary_of_the_recovery() -> Non
 
 
 def kill_once(index: int, when: str) -> int:
-    trial = Trial.new(WINDOW)
-    landed = killed_at(index, when, trial.run)
-    trial.recover(never())
-    demand_sound(trial)
-    assert run_toy(trial.box, WINDOW).state == "done"  # and the same command works again
-    demand_sound_again(trial)
-    trial.discard()
+    with Trial.new(WINDOW) as trial:
+        landed = killed_at(index, when, trial.run)
+        trial.recover(never())
+        demand_sound(trial)
+        assert run_toy(trial.box, WINDOW).state == "done"  # and the same command works again
+        demand_sound_again(trial)
     return landed
 
 
@@ -135,13 +136,12 @@ def kill_everywhere(when: str) -> None:
 
 def kill_recovery(index: int) -> int:
     """Kill the run at a boundary, then its recovery at its first boundary, the next at its second, ..."""
-    trial = Trial.new(WINDOW)
-    assert killed_at(index, "before", trial.run)
-    landed, at = 0, 1
-    while killed_at(at, "after", trial.recover):
-        landed, at = landed + 1, at + 1
-    demand_sound(trial)
-    trial.discard()
+    with Trial.new(WINDOW) as trial:
+        assert killed_at(index, "before", trial.run)
+        landed, at = 0, 1
+        while killed_at(at, "after", trial.recover):
+            landed, at = landed + 1, at + 1
+        demand_sound(trial)
     return landed
 
 
@@ -195,8 +195,7 @@ def plans(draw: st.DrawFn, recipe: Recipe) -> dict[str, str]:
 
 def try_out(recipe: Recipe, planned: dict[str, str], kills: Sequence[tuple[int, str]]) -> None:
     """Run with everything going wrong as planned, then mend it and recover."""
-    trial = Trial.new(recipe)
-    try:
+    with Trial.new(recipe) as trial:
         for key, word in planned.items():
             trial.box.set(key, word)
         actions = [trial.run, *([trial.recover] * len(kills))]
@@ -208,8 +207,6 @@ def try_out(recipe: Recipe, planned: dict[str, str], kills: Sequence[tuple[int, 
             trial.box.set(key, "")
         trial.recover(never())
         demand_sound(trial)
-    finally:
-        trial.discard()
 
 
 kill_lists = st.lists(
