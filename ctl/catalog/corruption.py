@@ -154,6 +154,18 @@ def _unlinked_child(broken: Broken) -> None:
     )
 
 
+def _sha512_layer(broken: Broken) -> None:
+    """Push a layer under sha512, as a registry stores it: under sha256, with a link that leads there."""
+    import hashlib
+
+    data = b"pushed under sha512"
+    stored = broken.writer.blob(data, _AT)
+    pushed = "sha512:" + hashlib.sha512(data).hexdigest()
+    broken.writer.layer(broken.name, stored, _AT)
+    broken.writer.put(layer_path(broken.name, pushed), stored.encode(), _AT)
+    broken.add(broken.payload(layers=[descriptor(DOCKER_LAYER, pushed, len(data))]))
+
+
 def _misplaced_blob(broken: Broken) -> None:
     hexadecimal = broken.layer.partition(":")[2]
     wrong = "00" if hexadecimal[:2] != "00" else "01"
@@ -203,6 +215,7 @@ CASES: dict[str, tuple[str, Case]] = {
     "empty-layer-link": ("empty-link", _layer_link(b"")),
     "garbage-layer-link": ("bad-link", _layer_link(b"garbage")),
     "layer-link-names-another": ("link-mismatch", _layer_link(_NOBODY.encode())),
+    "sha512-layer": ("aliased-blob", _sha512_layer),
     "junk-in-revisions": (
         "illegal-digest",
         _stray("repositories/{name}/_manifests/revisions/sha256/junk/link"),

@@ -31,6 +31,10 @@ KINDS: dict[str, Kind] = {
     "empty-link": Kind("a link file of 0 bytes, left by a crash or a full disk", Effect.STOPS),
     "bad-link": Kind("a link file that does not hold exactly one digest", Effect.STOPS),
     "link-mismatch": Kind("a link that names another digest than its own path", Effect.LOSES),
+    "aliased-blob": Kind(
+        "a blob used under sha512 (or sha384) and stored under sha256: nothing marks it as used",
+        Effect.LOSES,
+    ),
     "missing-link": Kind("a tag without a current link", Effect.STOPS_UNTAGGED),
     "unreadable-link": Kind("a link that cannot be read", Effect.STOPS),
     "dangling-tag": Kind("a tag on a manifest that its repository does not hold", Effect.LOSES),

@@ -61,6 +61,8 @@ def read_links(storage: Storage, listings: Iterable[RepositoryListing]) -> Fresh
         found.revisions[name] = {one.digest for one in revisions}
         found.layers[name] = {one.digest for one in layers}
         found.tags[name] = {unpack(digest) for digest in _read_all(storage, tags, kinds)}
+        if any(algorithm != "sha256" for algorithm in listing.folder.layers):
+            kinds.add("aliased-blob")  # only the link's content leads to the blob that is in use
         if kinds - HARMLESS or not found.tags[name] <= found.revisions[name]:
             found.opaque.add(name)
     return found

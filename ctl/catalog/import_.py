@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctl.catalog.delta import (
     Delta,
@@ -25,7 +25,7 @@ from ctl.catalog.derive import SCOPE, derived_findings
 from ctl.catalog.links import Put
 from ctl.catalog.model import Counts, Finding
 from ctl.catalog.read_manifests import DOUBTFUL, read_manifests
-from ctl.catalog.tree import PARTS, REVISIONS, TAGS, Tree
+from ctl.catalog.tree import LAYERS, PARTS, REVISIONS, Tree
 from ctl.catalog.writer import BATCH_ROWS, Batch, CatalogWriter, PrintsUpdate
 from ctl.errors import InterruptedRunError, RefusedError, UnreachableError
 
@@ -146,10 +146,9 @@ class TreeImport:
                 for one in link_operations(self.tree, self.reader, change, listing.parts[kind], kind, found):
                     key: tuple[object, ...] = (number, one.key)
                     if isinstance(one, Put):
-                        digest = (one.digest,) if kind == TAGS else ()
-                        rows.append((*key, *digest, one.size, one.mtime_ns, False))
+                        rows.append((*key, *_named(kind, one), one.size, one.mtime_ns, False))
                     else:
-                        nothing = (None, None, None) if kind == TAGS else (None, None)
+                        nothing = (None, None) if kind == REVISIONS else (None, None, None)
                         rows.append((*key, *nothing, True))
                     if len(rows) >= BATCH_ROWS:
                         self._flush()
@@ -280,6 +279,13 @@ class Meter:
     def end(self) -> None:
         """Emit the last progress."""
         self.show(finished=True)
+
+
+def _named(kind: str, one: Put[Any]) -> tuple[bytes | None, ...]:
+    """Return the digest that a row of this kind holds beside its key."""
+    if kind == REVISIONS:
+        return ()
+    return (None,) if kind == LAYERS and one.digest == one.key else (one.digest,)
 
 
 def _slices(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

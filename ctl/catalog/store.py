@@ -128,12 +128,12 @@ class CatalogReader:
 
     def needed_blobs(self) -> Iterator[tuple[bytes, int, int]]:
         """(digest, least and greatest size claimed) of all that linked manifests need, by digest."""
-        yield from self.session.stream(self._sql("needed_blobs"), [self.state.id, self.state.id])
+        yield from self.session.stream(self._sql("needed_blobs"), [self.state.id] * 3)
 
     def users_of(self, digest: str) -> list[tuple[str, bytes]]:
         """Return the (repository, linked manifest) pairs that need a blob or are it."""
         packed, number = pack(digest), self.state.id
-        rows = self.session.rows(self._sql("users_of"), [number, packed, packed, number])
+        rows = self.session.rows(self._sql("users_of"), [number, packed, number, packed, packed, number])
         return [(name, bytes(manifest)) for name, manifest in rows]
 
     def tags_reaching(self, repository: str, manifest: bytes) -> list[str]:

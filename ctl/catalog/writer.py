@@ -182,7 +182,8 @@ class CatalogWriter:
 
     def derived(self, name: str) -> list[tuple[Any, ...]]:
         """Return the rows of one query of derived.sql."""
-        return self.session.rows(self._sql[name], [self.registry])
+        query = self._sql[name]
+        return self.session.rows(query, [self.registry] * query.count("%s"))
 
     def counts(self) -> Counts:
         """Count what the copy holds."""

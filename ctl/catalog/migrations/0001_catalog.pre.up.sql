@@ -104,14 +104,19 @@ CREATE TABLE regctl.manifest_links (
     PRIMARY KEY (registry_id, repository_id, digest)
 );
 
+-- target: where the link names a digest of another algorithm. A blob that was pushed under sha512 is stored
+-- under sha256, and only this link leads from one to the other. NULL: the digest itself.
 CREATE TABLE regctl.blob_links (
     registry_id   integer NOT NULL,
     repository_id bigint NOT NULL,
     digest        bytea NOT NULL,
+    target        bytea,
     size          integer NOT NULL,
     mtime_ns      bigint NOT NULL,
     PRIMARY KEY (registry_id, repository_id, digest)
 );
+
+CREATE INDEX blob_links_target ON regctl.blob_links (registry_id, target) WHERE target IS NOT NULL;
 
 CREATE TABLE regctl.tags (
     registry_id   integer NOT NULL,

@@ -27,6 +27,10 @@ FROM regctl.manifest_references AS reference
 WHERE reference.registry_id = %s AND reference.role IN ('config', 'layer')
   AND NOT EXISTS (SELECT FROM regctl.blobs AS blob
                   WHERE blob.registry_id = reference.registry_id AND blob.digest = reference.digest)
+  AND reference.digest NOT IN (
+      SELECT link.digest FROM regctl.blob_links AS link
+      JOIN regctl.blobs AS blob ON blob.registry_id = link.registry_id AND blob.digest = link.target
+      WHERE link.registry_id = %s AND link.target IS NOT NULL)
 GROUP BY reference.digest
 
 -- name: wrong_sizes

@@ -18,7 +18,7 @@ SELECT digest, digest, size, mtime_ns FROM regctl.manifest_links
 WHERE registry_id = %s AND repository_id = %s ORDER BY digest
 
 -- name: layers
-SELECT digest, digest, size, mtime_ns FROM regctl.blob_links
+SELECT digest, coalesce(target, digest), size, mtime_ns FROM regctl.blob_links
 WHERE registry_id = %s AND repository_id = %s ORDER BY digest
 
 -- name: tags
@@ -45,7 +45,9 @@ WHERE registry_id = %s ORDER BY started_at DESC LIMIT %s
 SELECT repository.name, link.digest
 FROM (
     SELECT manifest FROM regctl.manifest_references
-    WHERE registry_id = %s AND digest = %s AND role IN ('config', 'layer')
+    WHERE registry_id = %s AND role IN ('config', 'layer') AND digest IN (
+        SELECT %s::bytea
+        UNION SELECT digest FROM regctl.blob_links WHERE registry_id = %s AND target = %s)
     UNION SELECT %s
 ) AS users
 JOIN regctl.manifest_links AS link ON link.registry_id = %s AND link.digest = users.manifest
@@ -72,7 +74,10 @@ ORDER BY tag.name
 -- Every config, layer and manifest that a linked manifest needs to be stored, with the sizes claimed.
 SELECT needed.digest, min(needed.size) FILTER (WHERE needed.size >= 0), max(needed.size)
 FROM (
-    SELECT reference.digest, reference.size FROM regctl.manifest_references AS reference
+    SELECT coalesce(alias.target, reference.digest) AS digest, reference.size
+    FROM regctl.manifest_references AS reference
+    LEFT JOIN (SELECT DISTINCT digest, target FROM regctl.blob_links
+               WHERE registry_id = %s AND target IS NOT NULL) AS alias ON alias.digest = reference.digest
     WHERE reference.registry_id = %s AND reference.role IN ('config', 'layer')
       AND EXISTS (SELECT FROM regctl.manifest_links AS link
                   WHERE link.registry_id = reference.registry_id AND link.digest = reference.manifest)

@@ -37,7 +37,10 @@ DELETE FROM regctl.imports WHERE registry_id = %s AND run_id IN (
 CREATE TEMP TABLE stage_revisions (
     repository_id bigint NOT NULL, digest bytea NOT NULL, size integer, mtime_ns bigint, gone boolean NOT NULL
 ) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE stage_layers (LIKE stage_revisions) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE stage_layers (
+    repository_id bigint NOT NULL, digest bytea NOT NULL, target bytea, size integer, mtime_ns bigint,
+    gone boolean NOT NULL
+) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE stage_tags (
     repository_id bigint NOT NULL, name text COLLATE "C" NOT NULL, digest bytea, size integer,
     mtime_ns bigint, gone boolean NOT NULL
@@ -60,7 +63,7 @@ CREATE TEMP TABLE stage_findings (
 COPY stage_revisions (repository_id, digest, size, mtime_ns, gone) FROM STDIN
 
 -- name: copy_layers
-COPY stage_layers (repository_id, digest, size, mtime_ns, gone) FROM STDIN
+COPY stage_layers (repository_id, digest, target, size, mtime_ns, gone) FROM STDIN
 
 -- name: copy_tags
 COPY stage_tags (repository_id, name, digest, size, mtime_ns, gone) FROM STDIN
@@ -94,10 +97,10 @@ WHERE stage.gone AND link.registry_id = %s AND link.repository_id = stage.reposi
   AND link.digest = stage.digest
 
 -- name: merge_layers
-INSERT INTO regctl.blob_links (registry_id, repository_id, digest, size, mtime_ns)
-SELECT %s, repository_id, digest, size, mtime_ns FROM stage_layers WHERE NOT gone
+INSERT INTO regctl.blob_links (registry_id, repository_id, digest, target, size, mtime_ns)
+SELECT %s, repository_id, digest, target, size, mtime_ns FROM stage_layers WHERE NOT gone
 ON CONFLICT (registry_id, repository_id, digest)
-DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns
+DO UPDATE SET target = excluded.target, size = excluded.size, mtime_ns = excluded.mtime_ns
 
 -- name: drop_tags
 DELETE FROM regctl.tags AS tag USING stage_tags AS stage
