@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from ctl.config.document import NAME_WIDTH, Path, read_document, same
+from ctl.config.document import NAME_WIDTH, Path, read_document
 from ctl.config.secrets import file_name, secret_leaves
+from ctl.config.words import same
 from ctl.discovery import FoundRegistry, systemd_runs, unit_of
 from ctl.errors import ConfigError, RefusedError, RegctlError, UsageError
 from ctl.secret import Secret

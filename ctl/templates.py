@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ctl.config.document import Dialect, read_document, same
+from ctl.config.document import read_document
 from ctl.config.dump import to_yaml
+from ctl.config.words import Dialect, same
 from ctl.errors import RegctlError
 from ctl.resources import read_resource
 

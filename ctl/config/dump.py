@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ctl.config.document import Dialect, read_document, same
+from ctl.config.document import read_document
+from ctl.config.words import Dialect, same
 from ctl.errors import RegctlError
 
 # Text that no reader takes for anything else stands bare; all other text is quoted.

@@ -9,8 +9,9 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ctl.config.document import Dialect, Path, read_document
+from ctl.config.document import Path, read_document
 from ctl.config.models import SECRET_PREFIXES
+from ctl.config.words import Dialect
 from ctl.errors import ConfigError
 from ctl.secret import Secret
 

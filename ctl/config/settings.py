@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ctl.config.document import Path, same
+from ctl.config.document import Path
+from ctl.config.words import same
 from ctl.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -147,7 +147,8 @@ def _marks(before: bytes | None, after: bytes) -> tuple[dict[str, str], dict[str
 
 
 def _secret_texts(data: bytes) -> set[str]:
-    from ctl.config.document import Dialect, read_document
+    from ctl.config.document import read_document
+    from ctl.config.words import Dialect
 
     root = read_document(data, "", Dialect.REGISTRY).root
     plain = root.plain() if root is not None else None

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ctl.config.document import read_registry_config, same
+from ctl.config.document import read_registry_config
 from ctl.config.dump import to_yaml
+from ctl.config.words import same
 from ctl.errors import RegctlError
 from ctl.templates import defaults_for, in_comment, render, render_config
 

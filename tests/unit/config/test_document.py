@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctl.config.document import (
-    MAX_BYTES,
-    MAX_NODES,
-    Dialect,
-    Origin,
-    read_document,
-    read_registry_config,
-    same,
-)
+from ctl.config.document import MAX_BYTES, MAX_NODES, Origin, read_document, read_registry_config
 from ctl.config.dump import to_yaml
+from ctl.config.words import Dialect, same
 from ctl.errors import ConfigError, RegctlError
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
