@@ -164,7 +164,7 @@ def _checkout() -> list[EntryPoint]:
             head = file.read(4096)
     except OSError:
         return []
-    values = {}
+    values: dict[str, str] = {}
     for line in head.splitlines():
         key, equals, value = line.partition("=")
         if equals:
