@@ -16,6 +16,7 @@ import pytest
 
 from ctl.catalog.digests import blob_path
 from tests.support import programs
+from tests.support.embedded import let_pass
 from tests.support.images import image, multi_arch
 from tests.support.registry import RegistryServer
 from tests.support.site import REPOSITORY_ROOT
@@ -60,7 +61,7 @@ class Newcomer:
 
 @pytest.fixture
 def newcomer(tmp_path: Path) -> Iterator[Newcomer]:
-    somebody = Newcomer(tmp_path)
+    somebody = Newcomer(let_pass(tmp_path))
     yield somebody
     somebody.regctl("database", "stop", "--yes")
 
@@ -102,7 +103,8 @@ def test_init_then_status_import_verify_and_a_dry_collection(newcomer: Newcomer,
         assert code in (0, 3), said
         node = next(iter(status["registries"].values()))["nodes"][0]
         assert (node["state"], node["listening"], node["read_only"]) == ("running", True, False)
-        assert newcomer.regctl("database", "migrate", "up", "--yes")[0] == 0
+        code, _made, said = newcomer.regctl("database", "migrate", "up", "--yes")
+        assert code == 0, said
         code, report, said = newcomer.regctl("registry", "import", "--yes")
         assert code == 0, said
         assert (report["repositories"], report["tags"], report["problems"]) == (2, 3, 0)
