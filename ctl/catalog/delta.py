@@ -21,6 +21,7 @@ from ctl.catalog.links import (
 )
 from ctl.catalog.model import Finding
 from ctl.catalog.tree import PARTS, RACY_NS, TAGS, Part, RepositoryFolder, RepositoryListing, Tree
+from ctl.errors import RegctlError
 
 if TYPE_CHECKING:
     from ctl.catalog.store import CatalogReader, StoredRepository
@@ -114,12 +115,17 @@ def _find_shards(tree: Tree, reader: CatalogReader | None, shards: list[str], de
 def listings(tree: Tree, changes: Iterable[RepositoryChange]) -> Iterator[RepositoryListing]:
     """List the links of changed repositories, in order; the ones kept are not surveyed again."""
     todo = list(changes)
-    missing = (c.folder for c in todo if c.listing is None and c.folder is not None)
+    # A list, not a generator: the kept listings are given up one by one below, while this is being read.
+    missing = [c.folder for c in todo if c.listing is None and c.folder is not None]
     again = tree.links(missing)
     for change in todo:
-        if change.folder is not None:
-            yield change.listing or next(again)
-            change.listing = None
+        if change.folder is None:
+            continue
+        listing = change.listing or next(again)
+        change.listing = None
+        if listing.folder.name != change.name:
+            raise RegctlError(f"the links of {listing.folder.name} were read for those of {change.name}")
+        yield listing
 
 
 def link_operations(
