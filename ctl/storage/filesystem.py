@@ -5,22 +5,50 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import Literal
+from typing import TYPE_CHECKING, Any, cast
 
 from ctl.errors import UnreachableError
 from ctl.storage.base import Entry, Failure, Space, Survey
-from ctl.storage.survey_worker import survey
+from ctl.storage.survey_worker import Content, failure, read, survey
+
+if TYPE_CHECKING:
+    from ctl.storage.survey_pool import Pool
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block us
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CHUNK = 1 << 15  # bytes asked for at once: a buffer of the whole limit costs more than the read
 _HASH_CHUNK = 1 << 20
 _HASHING = 4  # files hashed at once
-_ALONE = 24  # fewer folders than this are not worth another process
+_FOLDERS_ALONE = 24  # fewer than these are not worth another process
+_FILES_ALONE = 48
+
+
+class _Pools:
+    """The processes of one storage, by what they do: a survey and reads may go on at the same time."""
+
+    def __init__(self, root: str, count: int) -> None:
+        self._root = root
+        self._count = count
+        self._pools: dict[str, Pool] = {}
+
+    def free(self, use: str) -> Pool | None:
+        """Return the pool of a use, None where there is to be none or it is busy."""
+        if not self._count:
+            return None
+        if use not in self._pools:
+            from ctl.storage.survey_pool import Pool
+
+            self._pools[use] = Pool(self._root, self._count)
+        return None if self._pools[use].busy else self._pools[use]
+
+    def close(self) -> None:
+        """End all processes."""
+        for pool in self._pools.values():
+            pool.close()
 
 
 class FilesystemStorage:
@@ -32,7 +60,13 @@ class FilesystemStorage:
     def __init__(self, root: str, workers: int | None = None) -> None:
         self.root = root
         # More than processors: on a cold cache they wait for the disk, each with a request of its own.
-        self._workers = max(2, min(8, os.cpu_count() or 1)) if workers is None else workers
+        count = max(4, min(8, os.cpu_count() or 1)) if workers is None else workers
+        self._pools = _Pools(root, count)
+        weakref.finalize(self, self._pools.close)
+
+    def close(self) -> None:
+        """End the processes that read; they come again when they are needed."""
+        self._pools.close()
 
     def exists(self) -> bool:
         """Say whether the root is there at all (an unmounted disk is not)."""
@@ -51,16 +85,15 @@ class FilesystemStorage:
     def survey(self, requests: Iterable[tuple[str, str | None]]) -> Iterator[Survey]:
         """For each (folder, leaf), in the order given: the folders in it and the stat of `<name>/<leaf>`."""
         source = iter(requests)
-        first = list(islice(source, _ALONE))
+        first = list(islice(source, _FOLDERS_ALONE))
         with self._root() as root:
-            if len(first) < _ALONE or not self._workers:
-                for path, leaf in chain(first, source):
-                    yield Survey(*survey(root, path, leaf))
+            pool = self._pools.free("survey") if len(first) == _FOLDERS_ALONE else None
+            if pool is not None:
+                for answer in pool.survey(chain(first, source)):
+                    yield Survey(*answer)
                 return
-            from ctl.storage.survey_pool import survey_in_processes
-
-            for answer in survey_in_processes(self.root, chain(first, source), self._workers):
-                yield Survey(*answer)
+            for path, leaf in chain(first, source):
+                yield Survey(*survey(root, path, leaf))
 
     def scan(self, prefix: str) -> Iterator[Entry | Failure]:
         """Every file below a prefix, sorted by path; symbolic links come as a Failure, never followed."""
@@ -80,12 +113,23 @@ class FilesystemStorage:
 
     def read_many(self, paths: Iterable[str], limit: int) -> Iterator[tuple[str, bytes] | Failure]:
         """Read each file whole, in the order given; a file over `limit` bytes comes as a Failure."""
+        source = iter(paths)
+        first = list(islice(source, _FILES_ALONE))
         with self._root() as root:
-            for path in paths:
-                try:
-                    yield _read(root, path, limit)
-                except OSError as error:
-                    yield _failure(path, error)
+            pool = self._pools.free("read") if len(first) == _FILES_ALONE else None
+            if pool is None:
+                for path in chain(first, source):
+                    yield _content(path, read(root, path, limit))
+                return
+            asked: deque[str] = deque()
+
+            def remembered() -> Iterator[str]:
+                for path in chain(first, source):
+                    asked.append(path)
+                    yield path
+
+            for content in pool.read(remembered(), limit):
+                yield _content(asked.popleft(), content)
 
     def hash_many(self, files: Iterable[tuple[str, str]]) -> Iterator[str | Failure]:
         """Hash each (path, algorithm) in the order given, whatever its size; the hash in hex."""
@@ -132,14 +176,11 @@ class FilesystemStorage:
 
 
 def _failure(path: str, error: OSError) -> Failure:
-    kind: Literal["missing", "symlink", "not-a-file", "unreadable"] = "unreadable"
-    if error.errno == errno.ENOENT:
-        kind = "missing"
-    elif error.errno == errno.ELOOP:
-        kind = "symlink"
-    elif error.errno in (errno.ENOTDIR, errno.EISDIR):
-        kind = "not-a-file"
-    return Failure(path, error.strerror or str(error), kind)
+    return _failed(path, *failure(error))
+
+
+def _failed(path: str, kind: str, reason: str) -> Failure:
+    return Failure(path, reason, cast(Any, kind))
 
 
 def _entry(path: str, found: os.stat_result) -> Entry | Failure:
@@ -150,24 +191,8 @@ def _entry(path: str, found: os.stat_result) -> Entry | Failure:
     return Failure(path, "not a regular file", "not-a-file")
 
 
-def _read(root: int, path: str, limit: int) -> tuple[str, bytes] | Failure:
-    parent, _, name = path.rpartition("/")
-    folder = os.open(parent or ".", _FOLDER, dir_fd=root)
-    try:
-        handle = os.open(name, _READ, dir_fd=folder)
-    finally:
-        os.close(folder)
-    try:
-        data = part = os.read(handle, asked := min(limit + 1, _CHUNK))
-        # A regular file gives less than was asked for only at its end.
-        while len(part) == asked and len(data) <= limit:
-            part = os.read(handle, asked := min(limit + 1 - len(data), _CHUNK) or 1)
-            data += part
-    finally:
-        os.close(handle)
-    if len(data) > limit:
-        return Failure(path, f"more than {limit} bytes", "too-large")
-    return path, data
+def _content(path: str, content: Content) -> tuple[str, bytes] | Failure:
+    return (path, content) if isinstance(content, bytes) else _failed(path, *content)
 
 
 def _hash(root: int, path: str, algorithm: str) -> str | Failure:

@@ -1,20 +1,27 @@
-"""Let a few processes survey one tree, answers in the order of the requests, in bounded memory."""
+"""A few processes that survey and read one tree, answers in the order of the requests, in bounded memory."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
+from typing import Any
 
 from ctl.errors import TransientError
 from ctl.storage import survey_worker
-from ctl.storage.survey_worker import Answer, receive, send
+from ctl.storage.survey_worker import Answer, Content, receive, send
 
-_BATCH = 4  # folders in one message: small enough that every request fits into a pipe
+_FOLDERS_AT_ONCE = 4
+_LINKS_AT_ONCE = 64
+_FILES_AT_ONCE = 4  # where each may have megabytes
+_SMALL = 1 << 16  # bytes: up to this limit many files go in one message
 _AHEAD = 2  # batches under way for each worker
+_PIPE = 1 << 20  # bytes: every request under way must fit, or both sides could wait for each other
 
 Request = tuple[str, str | None]
 
@@ -25,6 +32,8 @@ class _Worker:
     def __init__(self, root: str) -> None:
         theirs_in, self._ours_out = os.pipe()
         self._ours_in, theirs_out = os.pipe()
+        with suppress(OSError):  # a user's pipes may be limited; ordinary requests fit all the same
+            fcntl.fcntl(self._ours_out, fcntl.F_SETPIPE_SZ, _PIPE)
         try:
             self._pid = os.posix_spawn(
                 sys.executable,
@@ -41,14 +50,14 @@ class _Worker:
             os.close(theirs_in)
             os.close(theirs_out)
 
-    def ask(self, batch: list[Request]) -> None:
+    def ask(self, batch: tuple[int | None, list[Any]]) -> None:
         try:
             send(self._ours_out, batch)
         except BrokenPipeError as error:
             raise TransientError("a process that reads the storage tree has ended") from error
 
-    def answer(self) -> list[Answer]:
-        answers: list[Answer] | None = receive(self._ours_in)
+    def answer(self) -> list[Any]:
+        answers: list[Any] | None = receive(self._ours_in)
         if answers is None:
             raise TransientError("a process that reads the storage tree has ended")
         return answers
@@ -59,25 +68,57 @@ class _Worker:
         os.waitpid(self._pid, 0)
 
 
-def survey_in_processes(root: str, requests: Iterable[Request], count: int) -> Iterator[Answer]:
-    """Yield an answer for each request, in order; the processes end with the iterator.
+class Pool:
+    """Processes for one tree. One stream of requests at a time; a stream left early closes the pool."""
 
-    Raises TransientError if one of them dies, and whatever reading `requests` raises.
-    """
-    source = iter(requests)
-    workers: list[_Worker] = []
-    waiting: deque[_Worker] = deque()
-    try:
-        workers.extend(_Worker(root) for _ in range(count))
+    def __init__(self, root: str, count: int) -> None:
+        self._root = root
+        self._count = count
+        self._workers: list[_Worker] = []
+        self.busy = False
+
+    def survey(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        """Yield an answer for each (folder, leaf)."""
+        return self._stream(None, requests, _FOLDERS_AT_ONCE)
+
+    def read(self, paths: Iterable[str], limit: int) -> Iterator[Content]:
+        """Yield the content of each file, or why there is none."""
+        return self._stream(limit, paths, _LINKS_AT_ONCE if limit <= _SMALL else _FILES_AT_ONCE)
+
+    def close(self) -> None:
+        """End the processes."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.close()
+
+    def _stream(self, limit: int | None, requests: Iterable[Any], size: int) -> Iterator[Any]:
+        source = iter(requests)
+        waiting: deque[_Worker] = deque()
+        self.busy = True
+        try:
+            yield from self._answers(limit, source, size, waiting)
+        except GeneratorExit:
+            if waiting:  # answers that nobody will read
+                self.close()
+            raise
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self.busy = False
+
+    def _answers(
+        self, limit: int | None, source: Iterator[Any], size: int, waiting: deque[_Worker]
+    ) -> Iterator[Any]:
+        if not self._workers:
+            self._workers.extend(_Worker(self._root) for _ in range(self._count))
         turn = 0
         while True:
-            while len(waiting) < _AHEAD * count and (batch := list(islice(source, _BATCH))):
-                workers[turn % count].ask(batch)
-                waiting.append(workers[turn % count])
+            while len(waiting) < _AHEAD * self._count and (batch := list(islice(source, size))):
+                worker = self._workers[turn % self._count]
+                worker.ask((limit, batch))
+                waiting.append(worker)
                 turn += 1
             if not waiting:
                 return
             yield from waiting.popleft().answer()
-    finally:
-        for worker in workers:
-            worker.close()

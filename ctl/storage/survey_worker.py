@@ -1,4 +1,4 @@
-"""List folders and stat one file in each folder below them: also a program of its own.
+"""List folders, stat one file in each folder below them, read files: also a program of its own.
 
 Run as `python -I -S survey_worker.py ROOT` it answers requests from stdin on stdout, so that several
 processors (and several disk queues) work on one tree. It imports the standard library only.
@@ -88,6 +88,46 @@ def _folder_problem(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+# A file's bytes, or (kind, reason) as in ctl.storage.base.Failure
+Content = bytes | tuple[str, str]
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block us
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK = 1 << 15  # bytes asked for at once: a buffer of the whole limit costs more than the read
+
+
+def read(root: int, path: str, limit: int) -> Content:
+    """Read a file whole. Neither it nor its folder may be a symbolic link."""
+    parent, _, name = path.rpartition("/")
+    try:
+        folder = os.open(parent or ".", _FOLDER, dir_fd=root)
+        try:
+            handle = os.open(name, _READ, dir_fd=folder)
+        finally:
+            os.close(folder)
+        try:
+            data = part = os.read(handle, asked := min(limit + 1, _CHUNK))
+            # A regular file gives less than was asked for only at its end.
+            while len(part) == asked and len(data) <= limit:
+                part = os.read(handle, asked := min(limit + 1 - len(data), _CHUNK) or 1)
+                data += part
+        finally:
+            os.close(handle)
+    except OSError as error:
+        return failure(error)
+    return data if len(data) <= limit else ("too-large", f"more than {limit} bytes")
+
+
+def failure(error: OSError) -> tuple[str, str]:
+    """Return the kind and the reason of an error."""
+    kinds = {
+        errno.ENOENT: "missing",
+        errno.ELOOP: "symlink",
+        errno.ENOTDIR: "not-a-file",
+        errno.EISDIR: "not-a-file",
+    }
+    return kinds.get(error.errno or 0, "unreadable"), error.strerror or str(error)
+
+
 def send(handle: int, value: Any) -> None:
     """Write one value, its length first."""
     data = marshal.dumps(value)
@@ -114,10 +154,14 @@ def _exactly(handle: int, count: int) -> bytes:
 
 
 def main() -> None:
-    """Answer batches of requests until stdin ends."""
+    """Answer batches of requests until stdin ends: (None, surveys) or (limit, paths to read)."""
     root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     while (batch := receive(0)) is not None:
-        send(1, [survey(root, path, leaf) for path, leaf in batch])
+        limit, requests = batch
+        if limit is None:
+            send(1, [survey(root, path, leaf) for path, leaf in requests])
+        else:
+            send(1, [read(root, path, limit) for path in requests])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from ctl.errors import TransientError
 from ctl.storage.filesystem import FilesystemStorage
-from ctl.storage.survey_pool import survey_in_processes
+from ctl.storage.survey_pool import Pool
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def _children() -> set[int]:
 
 def test_processes_end_when_the_reader_stops_early(tree: Path) -> None:
     before = _children()
-    answers = survey_in_processes(str(tree), ((f"d{n:03d}", None) for n in range(200)), 3)
+    answers = Pool(str(tree), 3).survey((f"d{n:03d}", None) for n in range(200))
     next(answers)
     assert len(_children() - before) == 3
     answers.close()  # type: ignore[attr-defined]
@@ -37,7 +37,7 @@ def test_processes_end_when_the_reader_stops_early(tree: Path) -> None:
 
 def test_a_killed_process_is_a_transient_error_and_leaves_none_behind(tree: Path) -> None:
     before = _children()
-    answers = survey_in_processes(str(tree), ((f"d{n:03d}", "current/link") for n in range(200)), 2)
+    answers = Pool(str(tree), 2).survey((f"d{n:03d}", "current/link") for n in range(200))
     next(answers)
     for pid in _children() - before:
         os.kill(pid, signal.SIGKILL)
@@ -64,3 +64,39 @@ def test_names_that_are_no_text_survive_the_pipe(tmp_path: Path) -> None:
         (tmp_path / f"d{number:02d}" / odd).mkdir(parents=True)
     found = list(FilesystemStorage(str(tmp_path), 2).survey((f"d{n:02d}", "link") for n in range(40)))
     assert [one.names for one in found] == [[odd]] * 40
+
+
+def test_processes_are_kept_for_the_next_stream_and_end_with_the_storage(tree: Path) -> None:
+    for number in range(60):
+        (tree / f"d{number:03d}" / "file").write_bytes(bytes([number]) * number)
+    paths = [f"d{number:03d}/file" for number in range(60)]
+    before = _children()
+    storage = FilesystemStorage(str(tree), 2)
+    first = list(storage.read_many(paths, 100))
+    kept = _children() - before
+    assert len(kept) == 2
+    assert list(storage.read_many(paths, 100)) == first
+    assert _children() - before == kept
+    assert first == [(path, bytes([number]) * number) for number, path in enumerate(paths)]
+    unfinished = storage.read_many(paths, 100)
+    assert [next(iter(unfinished)) for _ in paths] == first  # never asked for the end
+    del unfinished
+    assert _children() - before == kept
+    storage.close()
+    assert _children() <= before
+
+
+def test_reads_go_on_while_a_survey_does(tree: Path) -> None:
+    (tree / "d000" / "file").write_bytes(b"x")
+    storage = FilesystemStorage(str(tree), 2)
+    seen = 0
+    for survey in storage.survey((f"d{n:03d}", None) for n in range(200)):
+        inner = list(storage.survey((f"d{n:03d}", None) for n in range(30)))
+        contents = list(storage.read_many(["d000/file"] * 50, 5))
+        assert len(inner) == 30
+        assert contents == [("d000/file", b"x")] * 50
+        seen += bool(survey.names)
+        if seen == 5:
+            break
+    assert seen == 5
+    storage.close()
