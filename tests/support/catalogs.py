@@ -122,8 +122,8 @@ _CONTENT = {
     "FROM regctl.tags t JOIN regctl.repositories r ON r.id = t.repository_id",
     "revisions": "SELECT r.name, regctl.digest_text(t.digest), t.size, t.mtime_ns "
     "FROM regctl.manifest_links t JOIN regctl.repositories r ON r.id = t.repository_id",
-    "layers": "SELECT r.name, regctl.digest_text(t.digest), regctl.digest_text(t.target) IS NULL, t.size, t.mtime_ns "
-    "FROM regctl.blob_links t JOIN regctl.repositories r ON r.id = t.repository_id",
+    "layers": "SELECT r.name, regctl.digest_text(t.digest), regctl.digest_text(t.target) IS NULL, t.size, "
+    "t.mtime_ns FROM regctl.blob_links t JOIN regctl.repositories r ON r.id = t.repository_id",
     "blobs": "SELECT regctl.digest_text(digest), size, mtime_ns FROM regctl.blobs",
     "manifests": "SELECT regctl.digest_text(digest), state, kind, media_type, artifact_type, size, created "
     "FROM regctl.manifests",
