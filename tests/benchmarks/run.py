@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -100,14 +101,14 @@ class Bench:
                     }
                 ],
             }
-        site = {
+        site: dict[str, Any] = {
             "version": 1,
             "state_dir": tempfile.mkdtemp(prefix="state-", dir=self.folder),
             "hosts": {"here": {"connection": "local"}},
             "databases": {"metadata": {"embedded": True}},
             "registries": registries,
         }
-        os.chmod(site["state_dir"], 0o711)  # type: ignore[call-overload]
+        os.chmod(site["state_dir"], 0o711)
         (self.folder / "site.yml").write_text(yaml.safe_dump(site))
         must(self.regctl("database", "migrate", "up"))
 
