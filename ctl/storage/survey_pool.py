@@ -17,9 +17,7 @@ from ctl.storage import survey_worker
 from ctl.storage.survey_worker import Answer, Content, receive, send
 
 _FOLDERS_AT_ONCE = 4
-_LINKS_AT_ONCE = 64
-_FILES_AT_ONCE = 4  # where each may have megabytes
-_SMALL = 1 << 16  # bytes: up to this limit many files go in one message
+_FILES_AT_ONCE = 64
 _AHEAD = 2  # batches under way for each worker
 _PIPE = 1 << 20  # bytes: every request under way must fit, or both sides could wait for each other
 
@@ -83,7 +81,7 @@ class Pool:
 
     def read(self, paths: Iterable[str], limit: int) -> Iterator[Content]:
         """Yield the content of each file, or why there is none."""
-        return self._stream(limit, paths, _LINKS_AT_ONCE if limit <= _SMALL else _FILES_AT_ONCE)
+        return self._stream(limit, paths, _FILES_AT_ONCE)
 
     def close(self) -> None:
         """End the processes."""
@@ -93,7 +91,7 @@ class Pool:
 
     def _stream(self, limit: int | None, requests: Iterable[Any], size: int) -> Iterator[Any]:
         source = iter(requests)
-        waiting: deque[_Worker] = deque()
+        waiting: deque[tuple[_Worker, int]] = deque()
         self.busy = True
         try:
             yield from self._answers(limit, source, size, waiting)
@@ -108,7 +106,7 @@ class Pool:
             self.busy = False
 
     def _answers(
-        self, limit: int | None, source: Iterator[Any], size: int, waiting: deque[_Worker]
+        self, limit: int | None, source: Iterator[Any], size: int, waiting: deque[tuple[_Worker, int]]
     ) -> Iterator[Any]:
         if not self._workers:
             self._workers.extend(_Worker(self._root) for _ in range(self._count))
@@ -117,8 +115,14 @@ class Pool:
             while len(waiting) < _AHEAD * self._count and (batch := list(islice(source, size))):
                 worker = self._workers[turn % self._count]
                 worker.ask((limit, batch))
-                waiting.append(worker)
+                waiting.append((worker, len(batch)))
                 turn += 1
             if not waiting:
                 return
-            yield from waiting.popleft().answer()
+            worker, expected = waiting[0]
+            while expected:
+                answers = worker.answer()
+                expected -= len(answers)
+                if not expected:
+                    waiting.popleft()  # nothing of this batch is left in the pipe
+                yield from answers

@@ -15,6 +15,7 @@ from typing import Any
 
 ABSENT, SYMLINK, NOT_A_FILE, UNREADABLE = -1, -2, -3, -4
 _LENGTH_BYTES = 4
+_MESSAGE = 1 << 20  # bytes of content after which a message is sent
 
 # path, names, sizes, mtimes, others, problem, reason: the fields of ctl.storage.base.Survey
 Answer = tuple[str, list[str], list[int], list[int], list[tuple[str, str]], str, str]
@@ -161,7 +162,21 @@ def main() -> None:
         if limit is None:
             send(1, [survey(root, path, leaf) for path, leaf in requests])
         else:
-            send(1, [read(root, path, limit) for path in requests])
+            send_contents(root, requests, limit)
+
+
+def send_contents(root: int, paths: list[str], limit: int) -> None:
+    """Read files and send what they hold, in several messages where it is much."""
+    contents: list[Content] = []
+    size = 0
+    for path in paths:
+        contents.append(read(root, path, limit))
+        size += len(contents[-1])
+        if size > _MESSAGE:
+            send(1, contents)
+            contents, size = [], 0
+    if contents:
+        send(1, contents)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,10 @@ DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 @dataclass
 class Timing:
-    """One process: wall seconds, peak resident set in MB, exit code."""
+    """One process: wall seconds, processor seconds (without PostgreSQL's), peak resident set in MB."""
 
     seconds: float
+    cpu: float
     megabytes: int
     exit_code: int
 
@@ -127,6 +128,7 @@ class Bench:
             "s",
             *at_most(10.0 if size == "10k" else None, first.seconds),
         )
+        self.add(f"import {size} first, processor time", first.cpu, "s")
         self.add(f"import {size} first, peak memory", first.megabytes, "MB", *at_most(300, first.megabytes))
         runs = [must(self.regctl("registry", "import", f"r{size}")) for _ in range(self.rounds)]
         seconds = [run.seconds for run in runs]
@@ -158,6 +160,12 @@ class Bench:
         self.add(f"plan {size} {state}: docker-registry", collector, "s", runs=[one.seconds for one in other])
         ratio = collector / regctl
         self.add(f"plan {size} {state}: ratio", ratio, "x", *at_least(goal, ratio))
+        self.add(f"plan {size} {state}: regctl processor time", statistics.median(o.cpu for o in mine), "s")
+        self.add(
+            f"plan {size} {state}: docker-registry processor time",
+            statistics.median(o.cpu for o in other),
+            "s",
+        )
         self.add(f"plan {size} {state}: regctl peak memory", max(one.megabytes for one in mine), "MB")
         self.add(f"plan {size} {state}: docker-registry peak memory", max(o.megabytes for o in other), "MB")
 
@@ -220,7 +228,7 @@ def must(argv: list[str]) -> Timing:
         if process.returncode not in (0, 4):
             errors.seek(0)
             raise SystemExit(f"{argv} ended with {process.returncode}: {errors.read()[-2000:].decode()}")
-    return Timing(seconds, usage.ru_maxrss // 1024, process.returncode)
+    return Timing(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024, process.returncode)
 
 
 def drop_caches() -> None:
