@@ -141,7 +141,8 @@ class Demo:
     def notice_a_lost_blob(self) -> None:
         """A blob file taken away by hand is found and named."""
         self.show.stage("A blob file is lost", "taken away by hand, and given back afterwards")
-        digest = max(content.stored_blobs(self.tree).items(), key=lambda item: item[1])[0]
+        by_size = sorted(content.stored_blobs(self.tree).items(), key=lambda item: (item[1], item[0]))
+        digest = by_size[-2][0]  # the largest is the base layer: it would be missed in every image
         data = self.tree / "blobs" / "sha256" / digest[7:9] / digest[7:] / "data"
         aside = self.folder / "taken-away"
         data.rename(aside)
