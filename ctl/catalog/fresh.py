@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ctl.catalog.digests import blob_path, unpack
 from ctl.catalog.links import Put, changed_links, listed_links, listed_tags
 from ctl.catalog.parse import ManifestError, matches, parse_manifest
-from ctl.catalog.tree import LAYERS, REVISIONS, TAGS
+from ctl.catalog.tree import LAYERS, REPOSITORIES, REVISIONS, TAGS
 
 if TYPE_CHECKING:
     from ctl.catalog.model import Finding, Manifest
@@ -22,6 +22,9 @@ HARMLESS = frozenset(
     {"no-tags-directory", "no-layers-directory", "stray-file", "missing-blob", "wrong-size", "bad-config"}
     | {"schema1-manifest", "unlinked-child", "missing-link"}
 )
+
+# What stands behind one of these nobody saw: links of the same repository, or whole repositories.
+HIDING = frozenset({"symlink", "unreadable-directory", "unreadable-link"})
 
 
 @dataclass
@@ -36,6 +39,7 @@ class FreshLinks:
     tags: dict[str, set[str]] = field(default_factory=dict)
     layers: dict[str, set[str]] = field(default_factory=dict)
     opaque: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)  # paths behind which there may be links that nobody saw
 
     def add(self, more: FreshLinks, *, opaque: set[str]) -> None:
         """Take in further repositories; those named are opaque whatever their links say."""
@@ -43,6 +47,13 @@ class FreshLinks:
         self.tags |= more.tags
         self.layers |= more.layers
         self.opaque |= more.opaque | opaque
+        self.hidden |= more.hidden
+
+
+def hiding(findings: Iterable[Finding]) -> set[str]:
+    """Return the paths of the findings behind which whole folders of links may be."""
+    below = f"{REPOSITORIES}/"
+    return {f.path for f in findings if f.kind in HIDING and f"{f.path}/".startswith(below)}
 
 
 def read_links(storage: Storage, listings: Iterable[RepositoryListing]) -> FreshLinks:
@@ -53,8 +64,11 @@ def read_links(storage: Storage, listings: Iterable[RepositoryListing]) -> Fresh
     found = FreshLinks()
     for listing in listings:
         name, kinds = listing.folder.name, {finding.kind for finding in listing.folder.findings}
-        revisions = list(listed_links(name, REVISIONS, listing.parts[REVISIONS], _kind_into(kinds)))
-        layers = listed_links(name, LAYERS, listing.parts[LAYERS], _kind_into(kinds))
+        seen = list(listing.folder.findings)
+        revisions = list(listed_links(name, REVISIONS, listing.parts[REVISIONS], seen.append))
+        layers = list(listed_links(name, LAYERS, listing.parts[LAYERS], seen.append))
+        found.hidden |= hiding(seen)
+        kinds |= {finding.kind for finding in seen}
         tags = listed_tags(name, listing.parts[TAGS], _kind_into(kinds))
         for _ in _read_all(storage, revisions, kinds):
             pass  # only what is wrong with them is asked for: their digests are in their paths

@@ -48,6 +48,18 @@ class CollectionOutput:
     summary: str = ""
 
 
+class CollectionParser(Protocol):
+    """Reads what a collector prints, piece by piece, in bounded memory."""
+
+    def feed(self, data: bytes | str) -> None:
+        """Take the next piece of its stdout, cut anywhere."""
+        ...
+
+    def finish(self, stderr: str, exit_code: int | None) -> CollectionOutput:
+        """Return what was said; `exit_code` None means that nobody knows it, so it is not complete."""
+        ...
+
+
 class Engine(Protocol):
     """One kind of registry software. Pure: options in, a Command, a text or a value out."""
 
@@ -69,6 +81,10 @@ class Engine(Protocol):
         self, binary: str, config_file: str, version: Version, *, dry_run: bool, delete_untagged: bool
     ) -> Command:
         """The call that collects garbage."""
+        ...
+
+    def collection_parser(self) -> CollectionParser:
+        """Return a parser that takes a collector's output piece by piece."""
         ...
 
     def parse_collection(

@@ -10,7 +10,7 @@ stay with them, in each repository by itself (the 2.8 collector takes the childr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from ctl.catalog.model import Manifest, Role
@@ -28,6 +28,7 @@ class Holdings:
     layers: Mapping[str, Set[str]]  # repository -> digests of the blobs linked there
     manifests: Mapping[str, Manifest]  # parsed, by digest; must hold every stored index child too
     opaque: Set[str] = field(default_factory=frozenset)  # repositories where nothing linked may go
+    hidden: Set[str] = field(default_factory=frozenset)  # paths behind which more may be in use
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ class GarbagePlan:
     kept_blobs: int
     kept_bytes: int
     opaque: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()  # with one of these nobody knows what is in use: nothing may be collected
+    links: Mapping[str, Sequence[str]] = field(default_factory=dict)  # garbage -> repositories, sorted
+
+    def went(
+        self, blobs: Iterable[str], manifests: Iterable[tuple[str, str]]
+    ) -> tuple[RepositoryGarbage, ...]:
+        """Add up per repository what really went of the plan."""
+        return by_repository({digest: self.blobs[digest] for digest in blobs}, self.links, manifests)
 
     @property
     def bytes(self) -> int:
@@ -68,13 +77,16 @@ def plan_garbage(holdings: Holdings, *, delete_untagged: bool = False) -> Garbag
     live = _live(holdings, doomed)
     garbage = {digest: size for digest, size in holdings.blobs.items() if digest not in live}
     kept_bytes = sum(holdings.blobs.values()) - sum(garbage.values())
+    links = links_of(garbage, holdings)
     return GarbagePlan(
         blobs=garbage,
         manifests=doomed,
-        repositories=by_repository(garbage, links_of(garbage, holdings), doomed),
+        repositories=by_repository(garbage, links, doomed),
         kept_blobs=len(holdings.blobs) - len(garbage),
         kept_bytes=kept_bytes,
         opaque=tuple(sorted(holdings.opaque)),
+        hidden=tuple(sorted(holdings.hidden)),
+        links=links,
     )
 
 

@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import shlex
 import time
-from datetime import timedelta
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ctl.catalog.digests import blob_path, revision_path
-from ctl.errors import InterruptedRunError, RegctlError
+from ctl.errors import RegctlError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Step, StepReport, Target
-from ctl.report.events import Message, Progress
+from ctl.report.events import Progress
 from ctl.report.model import Text
-from ctl.steps.collection import Collector, collector_of
-from ctl.steps.garbage_report import preview_blocks, preview_data
+from ctl.steps.collection import collector_of
+from ctl.steps.collector_job import end_jobs, follow, start_or_find
+from ctl.steps.garbage_report import per_repository, preview_blocks, preview_data
 from ctl.steps.keep_aside import estimate_window, plan_now
 from ctl.steps.plan_file import PlannedCollection, load_plan, plan_path
-
-POLL_SECONDS = 0.1
-GRACE = timedelta(seconds=30)
-
-
-def job_ids(here: Target) -> list[str]:
-    """The ids of the collectors that this run has started so far, also before a crash."""
-    known = here.run.notes(CollectGarbage.__name__).get("jobs", [])
-    return [str(job) for job in known] if isinstance(known, list) else []
-
-
-def end_collectors(here: Target, registry: str) -> None:
-    """Prove that no collector of this run is alive, ending one that is."""
-    jobs = job_ids(here)
-    if not jobs:
-        return
-    host = collector_of(here.world, registry).host
-    for job in jobs:
-        if host.job(job).state in ("running", "unknown"):
-            here.run.emit(Message(f"ending the collector (job {job})", "warning"))
-            host.kill_job(job, GRACE)
 
 
 class CollectGarbage(Step):
@@ -74,20 +54,23 @@ class CollectGarbage(Step):
     def apply(self, here: Target, before: Before) -> StepReport:
         plan = load_plan(plan_path(here.world.state_dir, here.run.id))
         collector = collector_of(here.world, self.registry)
-        job = self._start_or_find(here, collector)
         started = time.monotonic()
-        code = self._wait(here, collector, job, len(plan.garbage.blobs))
-        self._prove(collector, job, code)
-        blobs, size, manifests = gone(here, self.registry, plan)
+        job = start_or_find(
+            here, collector, type(self).__name__, dry_run=False, untagged=self.delete_untagged
+        )
+        telling = _Telling(here, len(plan.garbage.blobs))
+        output = follow(here, collector, job, telling)
+        if not output.complete:
+            raise RegctlError(
+                f"the collector on {self.node} did not come to its end: {output.failure}",
+                hint="what it took too much is put back; mend the cause and run the same command again",
+            )
+        went = gone(here, self.registry, plan)
+        here.run.note(went=True)
         collector.host.forget_job(job)
+        seconds = round(time.monotonic() - started, 3)
         return StepReport(
-            {
-                "blobs": blobs,
-                "bytes": size,
-                "manifests": manifests,
-                "collector_seconds": round(time.monotonic() - started, 3),
-            },
-            changed=bool(blobs or manifests),
+            {**went, "collector_seconds": seconds}, changed=bool(went["blobs"] or went["manifests"])
         )
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
@@ -96,68 +79,42 @@ class CollectGarbage(Step):
         return "partial"
 
     def settle(self, here: Target, before: Before) -> None:
-        end_collectors(here, self.registry)
-
-    def _start_or_find(self, here: Target, collector: Collector) -> str:
-        jobs = job_ids(here)
-        if jobs and collector.host.job(jobs[-1]).state in ("running", "exited"):
-            return jobs[-1]
-        if jobs:
-            collector.host.kill_job(jobs[-1], GRACE)
-        job = f"{here.run.id}-collect-{len(jobs) + 1}"
-        here.run.note(jobs=[*jobs, job])
-        here.run.guard()
-        collector.host.start(collector.command(dry_run=False, delete_untagged=self.delete_untagged), job)
-        return job
-
-    def _wait(self, here: Target, collector: Collector, job: str, total: int) -> int | None:
-        """Follow the collector to its end; its exit code, None if it was killed without leaving one."""
-        offset, deleted, started = 0, 0, time.monotonic()
-        while True:
-            status = collector.host.job(job)
-            if here.run.stopping() and status.state == "running":
-                collector.host.kill_job(job, GRACE)
-                raise InterruptedRunError("the collection was stopped; what it had deleted was garbage")
-            chunk = collector.host.job_output(job, "stdout", offset)
-            offset += len(chunk)
-            deleted += chunk.count(b"blob eligible for deletion")
-            rate = deleted / max(time.monotonic() - started, 1e-6)
-            over = status.state != "running"
-            here.run.emit(
-                Progress(
-                    "collect",
-                    min(deleted, total),
-                    total,
-                    "blobs",
-                    rate,
-                    (total - deleted) / rate if rate and deleted < total else None,
-                    finished=over,
-                )
-            )
-            if over:
-                return status.exit_code
-            time.sleep(POLL_SECONDS)
-
-    def _prove(self, collector: Collector, job: str, code: int | None) -> None:
-        stdout = collector.host.job_output(job, "stdout").decode(errors="replace")
-        stderr = collector.host.job_output(job, "stderr").decode(errors="replace")
-        output = collector.engine.parse_collection(stdout, stderr, code, collector.version)
-        if not output.complete:
-            raise RegctlError(
-                f"the collector on {self.node} did not come to its end"
-                f" (exit code {'unknown' if code is None else code}): {output.failure}",
-                hint="nothing live was lost; mend the cause and run the same command again",
-            )
+        end_jobs(here, self.registry, type(self).__name__)
 
 
-def gone(here: Target, registry: str, plan: PlannedCollection) -> tuple[int, int, int]:
-    """Measure what of a plan is gone from the storage: blobs, their bytes, manifest links."""
+class _Telling:
+    """Counts what the collector says that it deletes, and tells the operator."""
+
+    def __init__(self, here: Target, total: int) -> None:
+        self._here, self._total, self._deleted = here, total, 0
+        self._started, self._rest = time.monotonic(), b""
+
+    def __call__(self, piece: bytes, over: bool) -> None:
+        lines = self._rest + piece
+        whole, newline, self._rest = lines.rpartition(b"\n")
+        self._deleted += (whole + newline).count(b"blob eligible for deletion")
+        deleted, total = self._deleted, self._total
+        rate = deleted / max(time.monotonic() - self._started, 1e-6)
+        left = (total - deleted) / rate if rate and deleted < total else None
+        event = Progress("collect", min(deleted, total), total, "blobs", rate, left, finished=over)
+        self._here.run.emit(event)
+
+
+def gone(here: Target, registry: str, plan: PlannedCollection) -> Mapping[str, Any]:
+    """Measure what of a plan is gone from the storage: blobs, their bytes, manifest links, by repository."""
     from ctl.storage.base import Failure
 
-    storage = here.world.storage(registry)
-    digests = list(plan.garbage.blobs)
+    storage, garbage = here.world.storage(registry), plan.garbage
+    digests, doomed = list(garbage.blobs), sorted(garbage.manifests)
     found = storage.stat_many(blob_path(d) for d in digests)
-    lost = [d for d, entry in zip(digests, found, strict=True) if isinstance(entry, Failure)]
-    links = [revision_path(repository, digest) for repository, digest in sorted(plan.garbage.manifests)]
-    unlinked = sum(1 for entry in storage.stat_many(links) if isinstance(entry, Failure))
-    return len(lost), sum(plan.garbage.blobs[d] for d in lost), unlinked
+    lost = [d for d, e in zip(digests, found, strict=True) if isinstance(e, Failure) and e.kind == "missing"]
+    found = storage.stat_many(revision_path(repository, digest) for repository, digest in doomed)
+    links = [d for d, e in zip(doomed, found, strict=True) if isinstance(e, Failure) and e.kind == "missing"]
+    rows = garbage.went(lost, links)
+    return {
+        "blobs": len(lost),
+        "bytes": sum(garbage.blobs[d] for d in lost),
+        "manifests": len(links),
+        "repositories": sum(1 for row in rows if row.repository),
+        "per_repository": per_repository(rows),
+    }

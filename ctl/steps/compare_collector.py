@@ -8,6 +8,7 @@ from typing import ClassVar
 from ctl.errors import RefusedError, RegctlError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Step, StepReport, Target
 from ctl.steps.collection import collector_of
+from ctl.steps.collector_job import end_jobs, follow, start_or_find
 from ctl.steps.plan_file import load_plan, plan_path
 
 NAMED = 10  # how many digests a refusal names
@@ -35,14 +36,10 @@ class CompareCollector(Step):
         collector = collector_of(here.world, self.registry)
         plan = load_plan(plan_path(here.world.state_dir, here.run.id)).garbage
         started = time.monotonic()
-        result = collector.host.run(collector.command(dry_run=True, delete_untagged=self.delete_untagged))
+        job = start_or_find(here, collector, type(self).__name__, dry_run=True, untagged=self.delete_untagged)
+        output = follow(here, collector, job, lambda piece, over: None)
+        collector.host.forget_job(job)
         seconds = time.monotonic() - started
-        output = collector.engine.parse_collection(
-            result.stdout.decode(errors="replace"),
-            result.stderr.decode(errors="replace"),
-            result.exit_code,
-            collector.version,
-        )
         if not output.complete:
             raise RegctlError(
                 f"the collector's own dry run on {self.node} failed: {output.failure}",
@@ -66,6 +63,9 @@ class CompareCollector(Step):
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
         return "pending"  # it only reads: doing it again costs time and nothing else
+
+    def settle(self, here: Target, before: Before) -> None:
+        end_jobs(here, self.registry, type(self).__name__)
 
 
 def _refuse_more(digests: list[str], what: str) -> None:

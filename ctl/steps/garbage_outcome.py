@@ -18,7 +18,7 @@ def garbage_report(run: RunReport, registry: str) -> Report:
     """Make the report of `regctl gc` from its run."""
     if run.state == "dry-run" or not run.steps:
         return _looked_report(run, registry)
-    went = run.data("CollectGarbage")
+    went = {**run.data("PutBack"), **run.data("CollectGarbage")}  # the first measures what did not end
     planned = run.data("KeepAside")
     back: Mapping[str, Any] = run.data("PutBack")
     data: dict[str, Json] = {
@@ -28,14 +28,14 @@ def garbage_report(run: RunReport, registry: str) -> Report:
         "blobs": went.get("blobs", 0),
         "bytes": went.get("bytes", 0),
         "manifests": went.get("manifests", 0),
-        "repositories": planned.get("repositories", 0),
+        "repositories": went.get("repositories", 0),
         "window_seconds": round(window_of(run.steps), 3),
         "plan_seconds": planned.get("plan_seconds", 0.0),
         "cross_checked": bool(run.data("CompareCollector")),
         "left_by_collector": run.data("CompareCollector").get("left_by_collector", 0),
         "put_back": back.get("put_back", 0),
         "put_back_paths": back.get("put_back_paths", []),
-        "per_repository": planned.get("per_repository", []),
+        "per_repository": went.get("per_repository", []),
     }
     return Report("gc", run.outcome, data, _blocks(run, data), hints=_hints(run, data))
 
@@ -56,25 +56,37 @@ def _looked_report(run: RunReport, registry: str) -> Report:
         blocks.extend(preview.blocks)
     if run.outcome is Outcome.NOTHING_TO_DO:
         kept = data.get("kept_blobs", 0)
-        blocks = [Text(f"Nothing to collect: all {kept:,} blobs of {registry} are in use.")]
+        used = f"all {kept:,} blobs of {registry} are in use."
+        empty = f"{registry} holds no blobs. Was anything ever pushed, and is the disk mounted?"
+        blocks = [Text(f"Nothing to collect: {used if kept else empty}")]
     return Report("gc", run.outcome, data, tuple(blocks), hints=_problem_hints(run))
 
 
 def _blocks(run: RunReport, data: Mapping[str, Any]) -> tuple[Block, ...]:
     if run.state != "done":
-        return (Text(f"Run {run.id} ended {run.state}; `regctl run show {run.id}` has every step."),)
+        lines = [f"Run {run.id} ended {run.state}; `regctl run show {run.id}` has every step."]
+        if data["blobs"] or data["manifests"]:
+            lines.append(
+                f"{data['blobs']:,} blobs and {data['manifests']:,} manifests that nothing uses went."
+            )
+        return (Text("\n".join([*lines, *_put_back(data)])),)
     lines = [
         f"{data['blobs']:,} blobs went: {size_text(data['bytes'])} ({data['bytes']:,} bytes).",
         f"Pushes were refused for {duration_text(data['window_seconds'])}.",
     ]
     if data["manifests"]:
         lines.insert(1, f"{data['manifests']:,} untagged manifests went.")
-    if data["put_back"]:
-        lines.append(f"{data['put_back']:,} live files that the collector took were put back:")
-        lines += [f"  {path}" for path in data["put_back_paths"][:20]]
+    lines += _put_back(data)
     if data["left_by_collector"]:
         lines.append(f"{data['left_by_collector']:,} blobs that nothing uses were left by the collector.")
     return (Text("\n".join(lines)),)
+
+
+def _put_back(data: Mapping[str, Any]) -> list[str]:
+    if not data["put_back"]:
+        return []
+    first = f"{data['put_back']:,} live files that the collector took were put back:"
+    return [first, *(f"  {path}" for path in data["put_back_paths"][:20])]
 
 
 def _hints(run: RunReport, data: Mapping[str, Any]) -> tuple[str, ...]:

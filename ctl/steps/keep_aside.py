@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ctl.catalog.digests import blob_path
-from ctl.errors import RegctlError
 from ctl.plans.collection_time import collector_seconds, window_seconds
 from ctl.recipes.model import Before, ProbeAnswer, Problem, Scope, StepReport, Target
 from ctl.steps.collection import collector_of, node_config
-from ctl.steps.plan_file import PlannedCollection, plan_path, save_plan
-from ctl.steps.read_garbage import kept_link_paths, read_plan, stored_blobs
+from ctl.steps.collector_job import forget_jobs
+from ctl.steps.kept_paths import kept_paths
+from ctl.steps.plan_file import PlannedCollection, forget_plan, plan_path, save_plan
+from ctl.steps.read_garbage import read_plan
 from ctl.storage.aside import Aside, Kept
 
 if TYPE_CHECKING:
@@ -38,8 +38,15 @@ class KeepAside(Scope):
         for node in here.world.registry(self.registry).nodes:
             yield from _config_problems(here.world, self.registry, node.host)
         yield from _version_problems(here.world, self.registry)
-        for reason in aside_of(here, self.registry).problems():
+        aside = aside_of(here, self.registry)
+        for reason in aside.problems():
             yield Problem(reason, hint="a collection is refused where live files cannot be kept aside")
+        for run in aside.others():
+            yield Problem(
+                f"{os.path.dirname(aside.folder)}/{run}: links that another run left; they hold space",
+                hint=f"look at `regctl run show {run}`; when nothing of it is missing, remove the folder",
+                blocking=False,
+            )
 
     def apply(self, here: Target, before: Before) -> StepReport:
         plan = plan_now(here.world, self.registry, self.delete_untagged)
@@ -55,14 +62,10 @@ class KeepAside(Scope):
         return "partial"
 
     def leave(self, here: Target, before: Before) -> StepReport:
-        aside = aside_of(here, self.registry)
-        missing = aside.missing() if here.run.notes("CollectGarbage") else []
-        if missing:
-            raise RegctlError(
-                f"{missing[0]}: a live file is not in its place, so the links aside stay",
-                hint=f"`regctl run resume {here.run.id}` puts it back from {aside.folder}",
-            )
-        return StepReport({"links_removed": aside.discard()}, changed=False)
+        removed = aside_of(here, self.registry).discard()
+        forget_jobs(here, self.registry, "CompareCollector", "CollectGarbage")
+        forget_plan(plan_path(here.world.state_dir, here.run.id))
+        return StepReport({"links_removed": removed}, changed=False)
 
 
 def aside_of(here: Target, registry: str) -> Aside:
@@ -75,13 +78,13 @@ def plan_now(world: World, registry: str, delete_untagged: bool) -> PlannedColle
     return read_plan(world, registry, delete_untagged=delete_untagged)
 
 
-def keep_live(here: Target, registry: str, plan: PlannedCollection) -> Kept:
-    """Link aside what the plan keeps: every other blob, and the kept links where manifests go."""
+def keep_live(here: Target, registry: str, plan: PlannedCollection, *, only: bool = False) -> Kept:
+    """Link aside what the plan keeps and a collector could take; with `only` let all else go."""
+    collector = collector_of(here.world, registry)
+    links = collector.engine.features(collector.version).get("removes-layer-links", False)
     storage = here.world.storage(registry)
-    paths = [blob_path(d) for d in stored_blobs(storage) if d not in plan.garbage.blobs]
-    if plan.delete_untagged:
-        paths += kept_link_paths(storage, plan.garbage.manifests)
-    return aside_of(here, registry).keep(paths)
+    paths = kept_paths(storage, plan.garbage, manifests=plan.delete_untagged, layer_links=links)
+    return aside_of(here, registry).keep(paths, only=only)
 
 
 def estimate_window(world: World, registry: str, plan: PlannedCollection) -> float:
@@ -106,16 +109,25 @@ def storage_problems(world: World, registry: str) -> Iterator[Problem]:
     """A storage that is not there, and one whose truth lies in a metadata database."""
     storage = world.storage(registry)
     tree = "docker/registry/v2"
-    try:
-        folders, _files = storage.list_directory(tree)
-    except OSError as error:
+    if not storage.exists():
         yield Problem(
-            f"{os.path.join(storage.root, tree)}: {error.strerror}",
-            hint="is the disk mounted, and is storage.filesystem.rootdirectory the registry's own?",
+            f"{storage.root} is not there",
+            hint="is the disk mounted, and is storage.filesystem.rootdirectory the registry's own? A registry"
+            " makes it with the first push",
         )
         return
-    if not {"blobs", "repositories"} <= set(folders):
-        yield Problem(f"{storage.root} holds no registry tree (blobs and repositories below {tree})")
+    try:
+        folders, _files = storage.list_directory(tree)
+    except FileNotFoundError:
+        folders = []  # nothing was ever pushed
+    except OSError as error:
+        yield Problem(f"{os.path.join(storage.root, tree)}: {error.strerror}")
+        return
+    if "blobs" in folders and "repositories" not in folders:
+        yield Problem(
+            f"{os.path.join(storage.root, tree)} holds blobs, but no repositories: all would be garbage",
+            hint="is part of the storage not mounted, or moved away?",
+        )
     try:
         _folders, files = storage.list_directory("docker/registry/lockfiles")
     except OSError:

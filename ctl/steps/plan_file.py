@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ctl.errors import RegctlError
@@ -34,16 +35,35 @@ def plan_path(state_dir: str, run: str) -> str:
 
 def save_plan(path: str, plan: PlannedCollection) -> None:
     """Write a plan, whole or not at all, readable by its owner only."""
-    document = {"schema": SCHEMA, **asdict(plan)}
-    document["garbage"]["manifests"] = sorted(plan.garbage.manifests)
+    garbage = {item.name: getattr(plan.garbage, item.name) for item in fields(plan.garbage)}
+    garbage["manifests"] = sorted(plan.garbage.manifests)
+    garbage["repositories"] = [asdict(row) for row in plan.garbage.repositories]
+    document = {item.name: getattr(plan, item.name) for item in fields(plan)}  # no copy: it may be large
+    document |= {"schema": SCHEMA, "garbage": garbage, "workload": asdict(plan.workload)}
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8", opener=_private) as file:
-        json.dump(document, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8", opener=_private) as file:
+            file.write(json.dumps(document))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync(folder)
+
+
+def forget_plan(path: str) -> None:
+    """Delete the plan of a run that is over; nothing happens if it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+        _sync(os.path.dirname(path))
+
+
+def _sync(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -67,6 +87,8 @@ def load_plan(path: str) -> PlannedCollection:
             kept_blobs=garbage["kept_blobs"],
             kept_bytes=garbage["kept_bytes"],
             opaque=tuple(garbage["opaque"]),
+            hidden=tuple(garbage["hidden"]),
+            links=garbage["links"],
         )
         return PlannedCollection(**document, garbage=plan, workload=workload)
     except (OSError, ValueError, KeyError, TypeError) as error:

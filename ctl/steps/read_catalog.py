@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ctl.catalog.digests import HEX, blob_path, pack
-from ctl.catalog.fresh import FreshLinks, read_links
+from ctl.catalog.fresh import FreshLinks, hiding, read_links
 from ctl.catalog.garbage_queries import GarbageQueries, Overlay
 from ctl.catalog.model import Role
 from ctl.catalog.tree import PARTS, REVISIONS, TAGS, Tree
@@ -69,6 +69,8 @@ def _plan(queries: GarbageQueries, changes: Changes, count: int, size: int) -> G
         kept_blobs=stored - len(garbage),
         kept_bytes=bytes_stored - sum(garbage.values()),
         opaque=tuple(sorted(changes.links.opaque)),
+        hidden=tuple(sorted(changes.links.hidden)),
+        links={digest: sorted(names) for digest, names in links.items()},
     )
 
 
@@ -108,6 +110,7 @@ def _holdings(queries: GarbageQueries, changes: Changes) -> Holdings:
         layers=queries.all_links("layers", changed) | fresh.layers,
         manifests=queries.all_manifests() | changes.manifests,
         opaque=frozenset(changes.links.opaque),
+        hidden=frozenset(changes.links.hidden),
     )
 
 
@@ -126,6 +129,7 @@ def find_changes(queries: GarbageQueries, storage: Storage) -> tuple[Changes, li
         if before is None or before.id in unclear or not _same(before, listing):
             suspects.append(listing.folder)
     changes.links = read_links(storage, tree.links(suspects, PARTS))
+    changes.links.hidden |= hiding(layout.findings)
     present = {folder.name for folder in layout.repositories}
     changes.changed = [known[folder.name].id for folder in suspects if folder.name in known]
     changes.changed += [r.id for name, r in known.items() if name not in present]

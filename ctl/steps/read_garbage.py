@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ctl.catalog.digests import revision_path, unpack
-from ctl.catalog.fresh import parse_stored, read_links
+from ctl.catalog.fresh import hiding, parse_stored, read_links
 from ctl.catalog.links import listed_blobs
 from ctl.catalog.tree import PARTS, REVISIONS, Tree
+from ctl.errors import RefusedError
 from ctl.plans.collection_time import Workload
 from ctl.plans.garbage import GarbagePlan, Holdings, plan_garbage
 from ctl.steps.plan_file import PlannedCollection
@@ -39,7 +40,7 @@ def usable(state: CatalogState, storage: Storage) -> bool:
 def read_plan(world: World, registry: str, *, delete_untagged: bool) -> PlannedCollection:
     """Plan from the catalog and what the tree says anew, or from the tree alone; writes nothing.
 
-    Raises UnreachableError if the storage is not there.
+    Raises UnreachableError if the storage is not there, RefusedError if part of it cannot be seen.
     """
     started = time.monotonic()
     storage = world.storage(registry)
@@ -50,6 +51,12 @@ def read_plan(world: World, registry: str, *, delete_untagged: bool) -> PlannedC
         garbage = plan_garbage(holdings, delete_untagged=delete_untagged)
         found = garbage, workload_of(holdings), sample
     garbage, workload, sample = found
+    if garbage.hidden:
+        raise RefusedError(
+            f"{garbage.hidden[0]}: a symbolic link, or not readable: what is in use behind it cannot be seen",
+            hint="put the real one in its place, or make it readable; until then nothing is collected",
+            details=garbage.hidden[1:20],
+        )
     seconds = time.monotonic() - started
     latency = measure_latency(storage, sample)
     return PlannedCollection(registry, delete_untagged, source, seconds, latency, garbage, workload)
@@ -86,7 +93,15 @@ def holdings_of_tree(storage: Storage) -> tuple[Holdings, list[str]]:
         for name, digests in links.revisions.items()
         if digests & unreadable or links.tags[name] & unreadable
     }
-    holdings = Holdings(blobs, links.revisions, links.tags, links.layers, manifests, frozenset(opaque))
+    holdings = Holdings(
+        blobs,
+        links.revisions,
+        links.tags,
+        links.layers,
+        manifests,
+        opaque=frozenset(opaque),
+        hidden=frozenset(links.hidden | hiding(layout.findings)),
+    )
     return holdings, sample_of(links.revisions)
 
 
@@ -137,35 +152,6 @@ def stored_sizes(tree: Tree, layout: Layout) -> dict[str, int]:
         for listing in tree.blobs(layout.shards)
         for digest, size, _mtime in listed_blobs(listing.shard, listing.part, lambda finding: None)
     }
-
-
-def stored_blobs(storage: Storage) -> Iterator[str]:
-    """Yield the digest of every stored blob."""
-    tree = Tree(storage)
-    yield from stored_sizes(tree, tree.layout())
-
-
-def kept_link_paths(storage: Storage, doomed: frozenset[tuple[str, str]]) -> list[str]:
-    """Return the path of every link below `_manifests` but those of the manifests that are to go."""
-    from ctl.storage.base import Entry
-
-    going = {revision_path(repository, digest) for repository, digest in doomed}
-    endings = {f"/index/{digest.replace(':', '/')}/link" for _repository, digest in doomed}
-    kept = []
-    for folder in Tree(storage).layout().repositories:
-        base = f"docker/registry/v2/repositories/{folder.name}/_manifests"
-        for entry in storage.scan(base):
-            if not isinstance(entry, Entry) or entry.path in going:
-                continue
-            ending = entry.path[entry.path.find("/index/") :] if "/tags/" in entry.path else ""
-            if not (ending in endings and _digest_of(ending, folder.name) in doomed):
-                kept.append(entry.path)
-    return kept
-
-
-def _digest_of(ending: str, repository: str) -> tuple[str, str]:
-    _, _, algorithm, hexadecimal, _ = ending.split("/")
-    return repository, f"{algorithm}:{hexadecimal}"
 
 
 def workload_of(holdings: Holdings) -> Workload:
