@@ -20,11 +20,11 @@ WHERE t.registry_id = %s AND l.digest IS NULL
 SELECT l.repository_id
 FROM regctl.manifest_references r
 JOIN regctl.manifest_links l ON l.registry_id = r.registry_id AND l.digest = r.manifest
-WHERE r.registry_id = %s AND r.digest = ANY (%s::bytea[])
+WHERE r.registry_id = %s AND r.digest = ANY (%b::bytea[])
 UNION
-SELECT repository_id FROM regctl.manifest_links WHERE registry_id = %s AND digest = ANY (%s::bytea[])
+SELECT repository_id FROM regctl.manifest_links WHERE registry_id = %s AND digest = ANY (%b::bytea[])
 UNION
-SELECT repository_id FROM regctl.tags WHERE registry_id = %s AND digest = ANY (%s::bytea[])
+SELECT repository_id FROM regctl.tags WHERE registry_id = %s AND digest = ANY (%b::bytea[])
 
 -- name: garbage_unparsed
 -- Manifests of which it is not known for sure what they need: never parsed, or doubtful when they were.
@@ -56,7 +56,7 @@ WHERE t.registry_id = %s
 -- name: garbage_known_manifests
 SELECT digest
 FROM regctl.manifests
-WHERE registry_id = %s AND digest = ANY (%s::bytea[]) AND state = 'parsed' AND kind <> 'unknown'
+WHERE registry_id = %s AND digest = ANY (%b::bytea[]) AND state = 'parsed' AND kind <> 'unknown'
 
 -- name: garbage_unlinked_children
 -- Index children that no believed link keeps: few. The others need no walk from their parent.
@@ -70,10 +70,10 @@ WHERE r.registry_id = %s AND r.role = 'manifest'
 
 -- name: garbage_linked
 SELECT digest FROM regctl.manifest_links
-WHERE registry_id = %s AND digest = ANY (%s::bytea[]) AND repository_id <> ALL (%s::bigint[])
+WHERE registry_id = %s AND digest = ANY (%b::bytea[]) AND repository_id <> ALL (%s::bigint[])
 UNION
 SELECT digest FROM regctl.tags
-WHERE registry_id = %s AND digest = ANY (%s::bytea[]) AND repository_id <> ALL (%s::bigint[])
+WHERE registry_id = %s AND digest = ANY (%b::bytea[]) AND repository_id <> ALL (%s::bigint[])
 
 -- name: garbage_blobs
 -- Two anti-joins without a recursive part: the planner cannot know the size of one, and then hashes in
@@ -83,12 +83,12 @@ WITH kept AS MATERIALIZED (
     UNION
     SELECT digest FROM regctl.tags WHERE registry_id = %s AND repository_id <> ALL (%s::bigint[])
     UNION
-    SELECT * FROM unnest(%s::bytea[])
+    SELECT * FROM unnest(%b::bytea[])
 ),
 stored AS (
     SELECT digest, size FROM regctl.blobs WHERE registry_id = %s
     UNION ALL
-    SELECT * FROM unnest(%s::bytea[], %s::bigint[])
+    SELECT * FROM unnest(%b::bytea[], %s::bigint[])
 )
 SELECT stored.digest, stored.size
 FROM stored
@@ -103,13 +103,13 @@ WHERE NOT EXISTS (SELECT FROM kept WHERE kept.digest = stored.digest)
 SELECT count(*), coalesce(sum(size), 0)::bigint FROM regctl.blobs WHERE registry_id = %s
 
 -- name: garbage_sizes
-SELECT coalesce(sum(size), 0)::bigint FROM regctl.blobs WHERE registry_id = %s AND digest = ANY (%s::bytea[])
+SELECT coalesce(sum(size), 0)::bigint FROM regctl.blobs WHERE registry_id = %s AND digest = ANY (%b::bytea[])
 
 -- name: garbage_links
 SELECT l.digest, r.name
 FROM regctl.blob_links l
 JOIN regctl.repositories r ON r.registry_id = l.registry_id AND r.id = l.repository_id
-WHERE l.registry_id = %s AND l.digest = ANY (%s::bytea[]) AND l.repository_id <> ALL (%s::bigint[])
+WHERE l.registry_id = %s AND l.digest = ANY (%b::bytea[]) AND l.repository_id <> ALL (%s::bigint[])
 
 -- name: garbage_workload
 SELECT (SELECT count(*) FROM regctl.manifest_links WHERE registry_id = %s),
