@@ -60,9 +60,11 @@ class _Worker:
             raise TransientError("a process that reads the storage tree has ended")
         return answers
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
         os.close(self._ours_out)
         os.close(self._ours_in)
+
+    def wait(self) -> None:
         os.waitpid(self._pid, 0)
 
 
@@ -87,7 +89,9 @@ class Pool:
         """End the processes."""
         workers, self._workers = self._workers, []
         for worker in workers:
-            worker.close()
+            worker.hang_up()
+        for worker in workers:
+            worker.wait()
 
     def _stream(self, limit: int | None, requests: Iterable[Any], size: int) -> Iterator[Any]:
         source = iter(requests)
