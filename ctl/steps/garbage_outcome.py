@@ -31,6 +31,8 @@ def garbage_report(run: RunReport, registry: str) -> Report:
         "repositories": went.get("repositories", 0),
         "window_seconds": round(window_of(run.steps), 3),
         "plan_seconds": planned.get("plan_seconds", 0.0),
+        "plan_source": planned.get("plan_source", ""),
+        "opaque_repositories": planned.get("opaque_repositories", []),
         "cross_checked": bool(run.data("CompareCollector")),
         "left_by_collector": run.data("CompareCollector").get("left_by_collector", 0),
         "put_back": back.get("put_back", 0),

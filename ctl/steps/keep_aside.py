@@ -54,7 +54,12 @@ class KeepAside(Scope):
         save_plan(plan_path(here.world.state_dir, here.run.id), plan)
         kept = keep_live(here, self.registry, plan)
         return StepReport(
-            {"plan_seconds": round(plan.seconds, 3), "prepared_files": kept.made + kept.already},
+            {
+                "plan_seconds": round(plan.seconds, 3),
+                "plan_source": plan.source,
+                "opaque_repositories": list(plan.garbage.opaque),
+                "prepared_files": kept.made + kept.already,
+            },
             changed=False,
         )
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ctl.catalog.digests import blob_path
-from ctl.errors import RefusedError
+from ctl.errors import RefusedError, RegctlError
 from ctl.storage.aside import FOLDER, Aside
 
 DIGEST = "sha256:" + "ab" * 32
@@ -74,7 +74,7 @@ def test_a_torn_index_line_never_gives_a_name_to_another_path(root: Path) -> Non
     aside = Aside(str(root), "run-1")
     aside.keep([LINK])
     with open(os.path.join(aside.folder, "index"), "a") as index:
-        index.write("file-1\tdocker/registry/v2/repos")
+        index.write('["file-1", "docker/registry/v2/repos')
     second = LINK.replace("v1", "v2")
     put(root, second, OTHER.encode())
     aside.keep([LINK, second])
@@ -122,6 +122,85 @@ def test_a_file_system_that_makes_no_link_is_refused_before_anything_is_deleted(
     monkeypatch.setattr(os, "link", no_link)
     with pytest.raises(RefusedError, match="no hard link"):
         Aside(str(root), "run-1").keep([LINK])
+
+
+def test_what_was_deleted_on_purpose_is_let_go_and_never_comes_back(root: Path) -> None:
+    aside = Aside(str(root), "run-1")
+    aside.keep([blob_path(DIGEST), LINK])
+    (root / LINK).unlink()
+    kept = aside.keep([blob_path(DIGEST)], only=True)
+    assert (kept.made, kept.already, kept.dropped) == (0, 1, 1)
+    assert aside.missing() == []
+    assert [path for _name, path in aside.kept()] == [blob_path(DIGEST)]
+
+
+def test_a_file_that_was_replaced_is_kept_as_it_is_now(root: Path) -> None:
+    aside = Aside(str(root), "run-1")
+    aside.keep([LINK])
+    (root / f"{LINK}.tmp").write_text(OTHER)
+    (root / f"{LINK}.tmp").rename(root / LINK)  # as 3.x moves a tag
+    assert aside.keep([LINK]).made == 1
+    (root / LINK).unlink()
+    aside.put_back([LINK])
+    assert (root / LINK).read_text() == OTHER
+
+
+@pytest.mark.parametrize("tag", ["two\nlines", "tab\there", "b\udcffd", "\u2028"])
+def test_a_path_may_hold_any_byte(root: Path, tag: str) -> None:
+    path = LINK.replace("v1", tag)
+    put(root, path, b"odd")
+    aside = Aside(str(root), "run-1")
+    aside.keep([path, LINK])
+    (root / path).unlink()
+    assert Aside(str(root), "run-1").missing() == [path]
+    assert aside.put_back([path]) == 1
+    assert (root / path).read_bytes() == b"odd"
+
+
+def test_a_full_disk_is_an_error_that_says_so_and_nothing_stays_behind(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.link, []
+
+    def full(*arguments: object, **options: object) -> None:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        real(*arguments, **options)  # type: ignore[arg-type]
+
+    before = tree(root)
+    aside = Aside(str(root), "run-1")
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(RegctlError, match="No space left"):
+        aside.keep([blob_path(DIGEST), blob_path(OTHER), LINK])
+    assert aside.discard() == 1
+    assert tree(root) == before
+    assert not (root / FOLDER).exists()
+
+
+def test_a_folder_is_never_there_with_another_owner_than_its_parent(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = blob_path(DIGEST)
+    folder = root / os.path.dirname(path)
+    aside = Aside(str(root), "run-1")
+    aside.keep([path])
+    (root / path).unlink()
+    folder.rmdir()
+    folder.parent.chmod(0o2750)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "chmod", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))  # killed here
+        with pytest.raises(KeyboardInterrupt):
+            aside.put_back([path])
+    assert not folder.exists()
+    assert aside.put_back([path]) == 1
+    assert folder.stat().st_mode & 0o7777 == 0o2750
+
+
+def test_the_links_of_other_runs_are_named(root: Path) -> None:
+    Aside(str(root), "run-1").keep([LINK])
+    assert Aside(str(root), "run-2").others() == ["run-1"]
+    assert Aside(str(root), "run-1").others() == []
 
 
 names = st.text("ab", min_size=1, max_size=3)
