@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -11,48 +12,51 @@ from pathlib import Path
 import pytest
 
 from ctl.catalog.digests import blob_path, revision_path
-from tests.support import programs
-from tests.support.images import image, multi_arch
+from tests.support.collecting import (
+    CollectingSite,
+    blob_bytes,
+    fill,
+    in_real_run,
+    read_error,
+    running,
+    tree,
+    wrapper,
+)
+from tests.support.images import image
 from tests.support.registry import RegistryServer
-from tests.support.site import SiteUnderTest
 from tests.support.transfer import RefusedByRegistryError
 
 pytestmark = [pytest.mark.registry]
 
 
-def blob_bytes(site: SiteUnderTest) -> int:
-    return sum(p.stat().st_size for p in (site.server.tree / "blobs").rglob("data"))
-
-
-def tree(site: SiteUnderTest) -> dict[str, bytes]:
-    root = site.server.storage
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
-def fill(site: SiteUnderTest) -> None:
-    """Three images that stay, and one whose manifest is deleted: its config and one layer are garbage."""
-    with site.client() as client:
-        for name in ("one", "two"):
-            client.push("team/app", name, image(f"app {name}", layers=2))
-        client.push("other", "latest", multi_arch("other"))
-        doomed = image("doomed", layers=1)
-        client.push("team/app", "doomed", doomed)
-        client.delete_manifest("team/app", doomed.digest)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CollectingSite, Path]]:
+    """A registry that runs, filled, and a copy of its storage."""
+    folder = tmp_path_factory.mktemp("gc")
+    with running(folder) as site:
+        fill(site)
+        shutil.copytree(site.server.storage, folder / "copy")
+        yield site, folder / "copy"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[SiteUnderTest]:
-    with SiteUnderTest(tmp_path / "site", RegistryServer(tmp_path / "registry")) as site:
-        fill(site)
-        yield site
+def site(started: tuple[CollectingSite, Path]) -> CollectingSite:
+    """The shared site, its storage as it was (the registry has no cache); it must be open, as it was."""
+    site, copy = started
+    if site.mode() == "stopped":
+        site.ok("service", "start")
+    assert site.mode() == "writable"
+    shutil.rmtree(site.server.storage)
+    shutil.copytree(copy, site.server.storage)
+    return site
 
 
-def states(site: SiteUnderTest) -> dict[str, object]:
+def states(site: CollectingSite) -> dict[str, object]:
     node = site.regctl("status").json["registries"]["main"]["nodes"][0]
     return {key: node[key] for key in ("state", "listening", "read_only")}
 
 
-def test_bytes_freed_are_the_bytes_gone_and_every_tag_still_pulls(site: SiteUnderTest) -> None:
+def test_bytes_freed_are_the_bytes_gone_and_every_tag_still_pulls(site: CollectingSite) -> None:
     before, config = blob_bytes(site), site.server.config_file.read_bytes()
     shown = site.ok("gc", "--dry-run")
     assert blob_bytes(site) == before
@@ -63,6 +67,7 @@ def test_bytes_freed_are_the_bytes_gone_and_every_tag_still_pulls(site: SiteUnde
     assert report["put_back"] == 0
     assert site.server.config_file.read_bytes() == config
     assert states(site) == {"state": "running", "listening": True, "read_only": False}
+    assert site.mode() == "writable"
     with site.client() as client:
         assert sorted(client.pull_everything()) == [
             ("other", "latest"),
@@ -75,7 +80,7 @@ def test_bytes_freed_are_the_bytes_gone_and_every_tag_still_pulls(site: SiteUnde
     assert again["result"] == "nothing-to-do"
 
 
-def test_a_push_is_refused_inside_the_window_and_taken_after_it(site: SiteUnderTest) -> None:
+def test_a_push_is_refused_inside_the_window_and_taken_after_it(site: CollectingSite) -> None:
     seen: list[int] = []
     over = threading.Event()
 
@@ -105,27 +110,14 @@ def test_a_push_is_refused_inside_the_window_and_taken_after_it(site: SiteUnderT
         client.push("team/app", "after", image("after"))
 
 
-def wrapper(folder: Path, body: str) -> str:
-    """A binary that does something else for some calls and is the real registry for all others."""
-    path = folder / "registry-wrapper"
-    path.write_text(f'#!/bin/sh\nreal={programs.docker_registry()}\n{body}\nexec "$real" "$@"\n')
-    path.chmod(0o755)
-    return str(path)
-
-
-def one_read_error(link: str, *, also_in_dry_run: bool = False) -> str:
-    """Make the first opening of a link by the collector's real run fail with "no such file"."""
-    dry = "" if also_in_dry_run else "*--dry-run*) ;; "
-    strace = f"exec strace -f -qq -o /dev/null -P '{link}' -e inject=openat:error=ENOENT:when=1"
-    return f'case "$*" in {dry}*garbage-collect*) {strace} "$real" "$@";; esac'
-
-
-def with_read_error(tmp_path: Path, *, also_in_dry_run: bool = False) -> SiteUnderTest:
-    server = RegistryServer(tmp_path / "registry")
+def with_read_error(tmp_path: Path, *, also_in_dry_run: bool = False) -> CollectingSite:
+    """A site whose collector cannot find the link of a live image once."""
+    site = running(tmp_path)
     victim = image("app one", layers=2)
-    link = server.storage / revision_path("team/app", victim.digest)
-    binary = wrapper(tmp_path, one_read_error(str(link), also_in_dry_run=also_in_dry_run))
-    return SiteUnderTest(tmp_path / "site", server, binary=binary)
+    fault = read_error(str(site.server.storage / revision_path("team/app", victim.digest)))
+    body = f'case "$*" in *garbage-collect*) {fault};; esac' if also_in_dry_run else in_real_run(fault)
+    site.binary = wrapper(tmp_path, body)
+    return site
 
 
 @pytest.mark.strace
@@ -157,7 +149,7 @@ def test_positive_control_the_collector_alone_loses_live_blobs_with_exit_0(tmp_p
         assert lost, "the injected fault does not bite, so the test beside this one proves nothing"
 
 
-def stored(site: SiteUnderTest, digest: str) -> bool:
+def stored(site: CollectingSite, digest: str) -> bool:
     return (site.server.storage / blob_path(digest)).exists()
 
 
@@ -170,10 +162,10 @@ def test_a_dry_run_that_would_take_live_blobs_stops_the_run(tmp_path: Path) -> N
         assert (done.exit_code, done.json["result"]) == (6, "refused"), str(done)
         assert "in use" in done.stderr + done.stdout
         assert tree(site) == before
-        assert states(site) == {"state": "running", "listening": True, "read_only": False}
+        assert site.mode() == "writable"
 
 
-def test_untagged_mode_on_2_8_never_takes_the_children_of_a_tagged_index(site: SiteUnderTest) -> None:
+def test_untagged_mode_on_2_8_never_takes_the_children_of_a_tagged_index(site: CollectingSite) -> None:
     before = tree(site)
     done = site.regctl("gc", "--read-only", "--delete-untagged", "--yes")
     assert done.exit_code == 6, str(done)
@@ -183,7 +175,7 @@ def test_untagged_mode_on_2_8_never_takes_the_children_of_a_tagged_index(site: S
 
 
 def test_untagged_manifests_go_and_tagged_ones_stay(tmp_path: Path) -> None:
-    with SiteUnderTest(tmp_path / "site", RegistryServer(tmp_path / "registry")) as site:
+    with running(tmp_path) as site:
         with site.client() as client:
             old, new = image("old", layers=1), image("new", layers=2)
             client.push("app", "latest", old)
@@ -197,21 +189,21 @@ def test_untagged_manifests_go_and_tagged_ones_stay(tmp_path: Path) -> None:
             assert client.pull("app", "latest").manifests == {new.digest}
 
 
-def test_what_was_stopped_stays_stopped_and_is_still_collected(site: SiteUnderTest) -> None:
+def test_what_was_stopped_stays_stopped_and_is_still_collected(site: CollectingSite) -> None:
     site.ok("service", "stop", "--yes")
     before = blob_bytes(site)
     report = site.ok("gc", "--stopped", "--yes")
     assert report["bytes"] == before - blob_bytes(site) > 0
-    assert states(site)["state"] == "stopped"
+    assert site.mode() == "stopped"
 
 
 def test_what_was_read_only_stays_read_only(tmp_path: Path) -> None:
-    with SiteUnderTest(tmp_path / "site", RegistryServer(tmp_path / "registry")) as site:
+    with running(tmp_path) as site:
         fill(site)
         site.ok("read-only", "on", "--reason", "a test", "--yes")
         config = site.server.config_file.read_bytes()
         assert site.ok("gc", "--read-only", "--yes")["blobs"] == 3
-        assert states(site) == {"state": "running", "listening": True, "read_only": True}
+        assert site.mode() == "read-only"
         assert site.server.config_file.read_bytes() == config
 
 
@@ -220,20 +212,21 @@ def test_a_redis_cache_is_refused_with_the_reason(tmp_path: Path) -> None:
         "storage": {"cache": {"blobdescriptor": "redis"}},
         "redis": {"addr": "127.0.0.1:1", "dialtimeout": "10ms"},
     }
-    with SiteUnderTest(tmp_path / "site", RegistryServer(tmp_path / "registry", overlay=overlay)) as site:
-        done = site.regctl("gc", "--read-only", "--yes")
-        assert done.exit_code == 6
-        assert "Redis" in done.stderr + done.stdout
+    site = CollectingSite(tmp_path / "site", RegistryServer(tmp_path / "registry", overlay=overlay))
+    site.write().server.tree.mkdir(parents=True)
+    done = site.regctl("gc", "--read-only", "--yes")
+    assert done.exit_code == 6
+    assert "Redis" in done.stderr + done.stdout
 
 
-def test_no_window_named_or_no_confirmation_changes_nothing(site: SiteUnderTest) -> None:
+def test_no_window_named_or_no_confirmation_changes_nothing(site: CollectingSite) -> None:
     before = tree(site)
     assert site.regctl("gc").exit_code == 2
     assert site.regctl("gc", "--read-only").exit_code == 2
     assert tree(site) == before
 
 
-def test_an_entry_that_stops_the_collector_is_named_and_everything_opens_again(site: SiteUnderTest) -> None:
+def test_an_entry_that_stops_the_collector_is_named_and_everything_opens_again(site: CollectingSite) -> None:
     link = next((site.server.tree / "repositories/other/_manifests/revisions/sha256").iterdir()) / "link"
     good = link.read_bytes()
     link.write_bytes(b"")
@@ -241,7 +234,7 @@ def test_an_entry_that_stops_the_collector_is_named_and_everything_opens_again(s
     done = site.regctl("gc", "--read-only", "--yes")
     assert done.exit_code in (1, 6), str(done)
     assert tree(site) == before
-    assert states(site) == {"state": "running", "listening": True, "read_only": False}
+    assert site.mode() == "writable"
     link.write_bytes(good)
     os.sync()
     assert site.ok("gc", "--read-only", "--yes")["blobs"] == 3

@@ -19,6 +19,10 @@ GC = ("gc", "--read-only", "--yes")
 class CollectingSite(SiteUnderTest):
     """A site that is left without asking regctl to stop anything: its processes end by their pid."""
 
+    def __enter__(self) -> CollectingSite:
+        super().__enter__()
+        return self
+
     def __exit__(self, *_: object) -> None:
         self.kill_leftovers()
         shutil.rmtree(self.state_dir.parent, ignore_errors=True)
