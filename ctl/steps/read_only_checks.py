@@ -129,13 +129,16 @@ def other_writers(node: ReadOnlyNode, config: Mapping[str, Any], state: ServiceS
     if not storage:
         return
     world = node.here.world
-    known = [
+    known = [state.process] + [
         world.service(node.registry, other.host).state().process
         for other in world.registry(node.registry).nodes
         if other.host == node.host_name
     ]
+    # By what names a process for ever: its argv and user still change while it is being started.
+    names = {(one.pid, one.start_time, one.boot_id) for one in known if one is not None}
     for process in node.host.processes():
-        if "serve" not in process.argv or process in known or process == state.process:
+        name = (process.pid, process.start_time, process.boot_id)
+        if "serve" not in process.argv or name in names:
             continue
         path = serving.loaded_config(node.host, process)
         if path is None:
