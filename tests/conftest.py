@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +34,12 @@ _NEEDED: dict[str, Callable[[], str]] = {
     "skopeo": lambda: programs.find("skopeo"),
     "strace": lambda: programs.find("strace"),
 }
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the tests that send it: a shell that starts this in the background has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

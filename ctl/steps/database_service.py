@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
+from ctl.database.base import Database
 from ctl.errors import Outcome
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
 from ctl.report.model import Text
@@ -12,6 +14,20 @@ _SESSIONS = """
     SELECT application_name, count(*) FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() GROUP BY 1 ORDER BY 1
 """
+# PostgreSQL lists a session for a moment after its program has ended, for seconds on a busy machine.
+SETTLE = 3.0
+_POLL = 0.1
+
+
+def _lasting_sessions(database: Database) -> list[tuple[str, int]]:
+    """Return program and number of the sessions that are still there after SETTLE seconds."""
+    deadline = time.monotonic() + SETTLE
+    while True:
+        with database.connect(read_only=True) as session:  # anew: a transaction sees one state of them
+            found = [(str(name), int(count)) for name, count in session.rows(_SESSIONS)]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(_POLL)
 
 
 def in_words(state: str) -> str:
@@ -90,14 +106,13 @@ class StopDatabase(Step):
             return
         if database.status().state != "running":
             return
-        with database.connect(read_only=True) as session:
-            for application, count in session.rows(_SESSIONS):
-                who = application or "an unnamed program"
-                yield Problem(
-                    f"database {self.database} is in use: {count} session(s) of {who}",
-                    hint="let them end, or pass over it with --skip sessions --skip-reason WHY",
-                    name="sessions",
-                )
+        for application, count in _lasting_sessions(database):
+            who = application or "an unnamed program"
+            yield Problem(
+                f"database {self.database} is in use: {count} session(s) of {who}",
+                hint="let them end, or pass over it with --skip sessions --skip-reason WHY",
+                name="sessions",
+            )
 
     def observe(self, here: Target) -> Before:
         """Note whether it runs."""

@@ -22,8 +22,7 @@ pytestmark = pytest.mark.registry
 def site(tmp_path: Path, make_registry: Callable[..., RegistryServer]) -> Iterator[SiteUnderTest]:
     made = SiteUnderTest(tmp_path / "site", make_registry()).write()
     yield made
-    made.regctl("service", "stop")
-    made.kill_leftovers()
+    made.close()
 
 
 def only(found: dict[str, Any]) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def test_an_import_into_a_database_that_lacks_migrations_is_refused_with_the_com
         assert refused.exit_code == 6, str(refused)
         assert "regctl database migrate up" in refused.stdout + refused.stderr
     finally:
-        site.regctl("database", "stop", "--yes")
+        site.close()
 
 
 def test_a_lost_disk_is_never_taken_for_an_emptied_registry(

@@ -31,8 +31,7 @@ def site(tmp_path: Path) -> Iterator[SiteUnderTest]:
         server.stop()
         site = SiteUnderTest(tmp_path / "site", server).write()
         yield site
-        site.regctl("service", "stop", "--yes")
-        site.kill_leftovers()
+        site.close()
 
 
 def test_stopped_then_running_then_read_only(site: SiteUnderTest) -> None:

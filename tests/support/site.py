@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,7 @@ class SiteUnderTest:
         """regctl's own folder, where PostgreSQL's user may pass through: pytest's folders are closed."""
         place = Path(tempfile.mkdtemp(prefix="regctl-state-"))
         place.chmod(0o711)
+        weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)  # also of a site never entered
         return place / "state"
 
     def description(self) -> dict[str, Any]:
@@ -149,26 +151,37 @@ class SiteUnderTest:
 
     def __enter__(self) -> SiteUnderTest:
         self.write()
-        self.ok("service", "start")
-        if self.database:
-            self.ok("database", "migrate", "up", "--yes")
+        try:
+            self.ok("service", "start")
+            if self.database:
+                self.ok("database", "migrate", "up", "--yes")
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.database:
-            self.regctl("database", "stop", "--yes")
-        self.regctl("service", "stop", "--yes")
-        self.kill_leftovers()
-        shutil.rmtree(self.state_dir.parent, ignore_errors=True)
+        self.close()
+
+    def close(self) -> None:
+        """Stop everything of this site, also what was only written or half started; forget its state."""
+        try:
+            if self.database:
+                self.regctl("database", "stop", "--yes", "--skip", "sessions", "--skip-reason", "test over")
+            self.regctl("service", "stop", "--yes")
+        finally:
+            self.kill_leftovers()
+            shutil.rmtree(self.state_dir.parent, ignore_errors=True)
 
     def kill_leftovers(self) -> None:
-        """End what still runs of this site: processes whose command line names its configuration file."""
-        needle = os.fsencode(self.server.config_file)
+        """End what still runs of this site: processes whose command line names its files."""
+        needles = os.fsencode(self.server.config_file), os.fsencode(self.state_dir.parent)
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
             try:
-                if needle in (entry / "cmdline").read_bytes():
+                line = (entry / "cmdline").read_bytes()
+                if any(needle in line for needle in needles):
                     os.kill(int(entry.name), 9)
             except (OSError, ProcessLookupError):
                 continue
