@@ -24,7 +24,8 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HASH_CHUNK = 1 << 20
 _HASHING = 4  # files hashed at once
 _FOLDERS_ALONE = 24  # fewer than these are not worth another process
-_FILES_ALONE = 48
+_FILES_ALONE = 200  # before processes are started for them
+_FILES_SHARED = 32  # once they run
 
 
 class _Pools:
@@ -44,6 +45,10 @@ class _Pools:
 
             self._pools[use] = Pool(self._root, self._count)
         return None if self._pools[use].busy else self._pools[use]
+
+    def running(self, use: str) -> bool:
+        """Say whether the processes of a use are there already."""
+        return use in self._pools and self._pools[use].running
 
     def close(self) -> None:
         """End all processes."""
@@ -114,9 +119,10 @@ class FilesystemStorage:
     def read_many(self, paths: Iterable[str], limit: int) -> Iterator[tuple[str, bytes] | Failure]:
         """Read each file whole, in the order given; a file over `limit` bytes comes as a Failure."""
         source = iter(paths)
-        first = list(islice(source, _FILES_ALONE))
+        alone = _FILES_SHARED if self._pools.running("read") else _FILES_ALONE
+        first = list(islice(source, alone))
         with self._root() as root:
-            pool = self._pools.free("read") if len(first) == _FILES_ALONE else None
+            pool = self._pools.free("read") if len(first) == alone else None
             if pool is None:
                 for path in chain(first, source):
                     yield _content(path, read(root, path, limit))

@@ -77,6 +77,11 @@ class Pool:
         self._workers: list[_Worker] = []
         self.busy = False
 
+    @property
+    def running(self) -> bool:
+        """Whether its processes have been started."""
+        return bool(self._workers)
+
     def survey(self, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield an answer for each (folder, leaf)."""
         return self._stream(None, requests, _FOLDERS_AT_ONCE)

@@ -69,7 +69,7 @@ def test_names_that_are_no_text_survive_the_pipe(tmp_path: Path) -> None:
 def test_processes_are_kept_for_the_next_stream_and_end_with_the_storage(tree: Path) -> None:
     for number in range(60):
         (tree / f"d{number:03d}" / "file").write_bytes(bytes([number]) * number)
-    paths = [f"d{number:03d}/file" for number in range(60)]
+    paths = [f"d{number:03d}/file" for number in range(60)] * 4
     before = _children()
     storage = FilesystemStorage(str(tree), 2)
     first = list(storage.read_many(paths, 100))
@@ -77,7 +77,9 @@ def test_processes_are_kept_for_the_next_stream_and_end_with_the_storage(tree: P
     assert len(kept) == 2
     assert list(storage.read_many(paths, 100)) == first
     assert _children() - before == kept
-    assert first == [(path, bytes([number]) * number) for number, path in enumerate(paths)]
+    assert first == [(path, bytes([n % 60]) * (n % 60)) for n, path in enumerate(paths)]
+    few = list(storage.read_many(paths[:40], 100))
+    assert few == first[:40]
     unfinished = storage.read_many(paths, 100)
     assert [next(iter(unfinished)) for _ in paths] == first  # never asked for the end
     del unfinished
@@ -92,9 +94,9 @@ def test_reads_go_on_while_a_survey_does(tree: Path) -> None:
     seen = 0
     for survey in storage.survey((f"d{n:03d}", None) for n in range(200)):
         inner = list(storage.survey((f"d{n:03d}", None) for n in range(30)))
-        contents = list(storage.read_many(["d000/file"] * 50, 5))
+        contents = list(storage.read_many(["d000/file"] * 300, 5))
         assert len(inner) == 30
-        assert contents == [("d000/file", b"x")] * 50
+        assert contents == [("d000/file", b"x")] * 300
         seen += bool(survey.names)
         if seen == 5:
             break
