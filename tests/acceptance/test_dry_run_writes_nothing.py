@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_gc import fill, states
 from tests.support import programs
+from tests.support.collecting import fill
 from tests.support.images import image
 from tests.support.registry import RegistryServer
 from tests.support.site import SiteUnderTest
@@ -128,6 +128,12 @@ def rows(site: SiteUnderTest) -> str:
     assert done.returncode == 0, done.stderr.decode()
     assert b"team/app" in done.stdout
     return done.stdout.decode()
+
+
+def states(site: SiteUnderTest) -> dict[str, object]:
+    """Return what status says of the node: running, listening, read-only."""
+    node = site.regctl("status").json["registries"]["main"]["nodes"][0]
+    return {key: node[key] for key in ("state", "listening", "read_only")}
 
 
 @pytest.fixture(scope="module")
