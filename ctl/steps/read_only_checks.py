@@ -132,7 +132,7 @@ def other_writers(node: ReadOnlyNode, config: Mapping[str, Any], state: ServiceS
     known = [state.process] + [
         world.service(node.registry, other.host).state().process
         for other in world.registry(node.registry).nodes
-        if other.host == node.host_name
+        if other.host == node.host_name or (_is_local(node, other.host) and _is_local(node, node.host_name))
     ]
     # By what names a process for ever: its argv and user still change while it is being started.
     names = {(one.pid, one.start_time, one.boot_id) for one in known if one is not None}
@@ -153,6 +153,11 @@ def other_writers(node: ReadOnlyNode, config: Mapping[str, Any], state: ServiceS
                 "not know it: it would go on writing",
                 "stop it, or name it as a node of the registry in the site",
             )
+
+
+def _is_local(node: ReadOnlyNode, host: str) -> bool:
+    """Say whether a host is this machine: two names of it see each other's processes."""
+    return node.here.world.site.hosts[host].connection == "local"
 
 
 def _modes(node: ReadOnlyNode, state: ServiceState, closed: bool) -> Iterator[Problem]:

@@ -1,0 +1,122 @@
+"""Two nodes on one storage: a window closes both, proves both, and brings each back as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.collecting import GC, CollectingSite, blob_bytes, fill, in_real_run, mode, wrapper
+from tests.support.registry import RegistryServer
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.registry]
+
+
+class TwoNodes(CollectingSite):
+    """A site whose registry has a second node, on a second host, over the same storage."""
+
+    other: RegistryServer
+
+    def description(self) -> dict[str, Any]:
+        found = super().description()
+        found["hosts"]["there"] = {"connection": "local"}
+        first = found["registries"]["main"]["nodes"][0]
+        second = {**first, "host": "there", "config_file": str(self.other.config_file), "url": self.other.url}
+        found["registries"]["main"]["nodes"].append(
+            {**second, "service": {**first["service"], "name": "two"}}
+        )
+        return found
+
+    def write(self) -> CollectingSite:
+        shared = {"storage": {"filesystem": {"rootdirectory": str(self.server.storage)}}}
+        self.other = RegistryServer(self.folder.parent / "other", overlay=shared)
+        self.other.write_config()
+        super().write()
+        return self
+
+    def modes(self) -> tuple[str, str]:
+        return mode(self.server), mode(self.other)
+
+    def configs(self) -> tuple[bytes, bytes]:
+        return self.server.config_file.read_bytes(), self.other.config_file.read_bytes()
+
+    def kill_leftovers(self) -> None:
+        super().kill_leftovers()
+        CollectingSite(self.folder, self.other).kill_leftovers()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[TwoNodes]:
+    log = tmp_path / "started"
+    slow = wrapper(tmp_path, in_real_run(f"echo started >> {log}; sleep 0.7"))
+    with TwoNodes(tmp_path / "site", RegistryServer(tmp_path / "registry"), binary=slow) as site:
+        assert isinstance(site, TwoNodes)
+        assert site.modes() == ("writable", "writable")
+        fill(site)
+        yield site
+
+
+def test_both_are_closed_while_the_collector_runs_and_open_again_after_it(nodes: TwoNodes) -> None:
+    before, configs = blob_bytes(nodes), nodes.configs()
+    log, inside = nodes.folder.parent / "started", []
+
+    def look() -> None:
+        wait_until(log.exists, what="the collector", timeout=60)
+        inside.append(nodes.modes())
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    report = nodes.ok(*GC)
+    looker.join()
+    assert inside == [("read-only", "read-only")]
+    assert report["bytes"] == before - blob_bytes(nodes) > 0
+    assert nodes.modes() == ("writable", "writable")
+    assert nodes.configs() == configs
+
+
+def test_the_one_that_was_stopped_stays_stopped_also_after_a_kill(nodes: TwoNodes) -> None:
+    nodes.ok("service", "stop", "main/there", "--yes")
+    assert nodes.modes() == ("writable", "stopped")
+    configs, log = nodes.configs(), nodes.folder.parent / "started"
+    going = nodes.start(*GC)
+    wait_until(log.exists, what="the collector", timeout=60)
+    os.kill(going.pid, signal.SIGKILL)
+    going.communicate()
+    assert nodes.modes() == ("read-only", "stopped")
+    assert nodes.regctl(*GC).exit_code == 6  # an open run: nothing may start before it is settled
+    time.sleep(0.1)
+    resumed = nodes.regctl("run", "resume", "--yes")
+    assert resumed.exit_code == 0, str(resumed)
+    assert nodes.modes() == ("writable", "stopped")
+    assert nodes.configs() == configs
+    assert log.read_text().split() == ["started"]
+    with nodes.client() as client:
+        assert len(client.pull_everything()) == 3
+
+
+def test_a_node_that_runs_and_does_not_answer_stops_it_before_anything_is_closed(nodes: TwoNodes) -> None:
+    configs = nodes.configs()
+    pid = next(p.name for p in Path("/proc").glob("[0-9]*") if serves(p, nodes.other))
+    os.kill(int(pid), signal.SIGSTOP)
+    try:
+        done = nodes.regctl(*GC)
+    finally:
+        os.kill(int(pid), signal.SIGCONT)
+    assert done.exit_code == 7, str(done)
+    assert nodes.configs() == configs
+    assert nodes.modes() == ("writable", "writable")
+
+
+def serves(process: Path, server: RegistryServer) -> bool:
+    try:
+        argv = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"serve" in argv and os.fsencode(server.config_file) in argv
