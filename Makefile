@@ -2,8 +2,10 @@
 
 SHELL := /bin/bash
 BIN := .venv/bin
-# Two workers: the suites start real servers, and more of them would only wait for each other.
+# Two workers: the suites start real servers, and more of them would only wait for each other. Each takes
+# whole files as long as there are, so what a file's tests share is made once, then what the other has left.
 WORKERS ?= 2
+SHARE := -n $(WORKERS) --dist worksteal
 PYTEST := $(BIN)/python -m pytest
 CODE := ctl tests tools
 
@@ -19,7 +21,7 @@ demo: install-demo ## install what is needed, then show the main job on a real r
 
 test: install ## install what is needed, then all checks and tests
 	@$(MAKE) --no-print-directory lint types layers
-	REGCTL_TEST_REQUIRE=1 $(PYTEST) -n $(WORKERS) tests
+	REGCTL_TEST_REQUIRE=1 $(PYTEST) $(SHARE) tests
 
 install: ## what `make test` needs: Debian packages, .venv, registry 3.x where Go is
 	@bash tools/packages.sh test
@@ -51,13 +53,13 @@ docs: ## links, anchors, pages, tables and examples agree with the code
 	$(PYTEST) -q tests/unit/docs
 
 unit: ## the quick ones
-	$(PYTEST) -q -n $(WORKERS) tests/unit tests/contracts
+	$(PYTEST) -q $(SHARE) tests/unit tests/contracts
 
 integration: ## with real servers
-	REGCTL_TEST_REQUIRE=1 $(PYTEST) -n $(WORKERS) tests/integration
+	REGCTL_TEST_REQUIRE=1 $(PYTEST) $(SHARE) tests/integration
 
 acceptance: ## the installed command, from end to end
-	REGCTL_TEST_REQUIRE=1 $(PYTEST) -n $(WORKERS) tests/acceptance
+	REGCTL_TEST_REQUIRE=1 $(PYTEST) $(SHARE) tests/acceptance
 
 soak: install ## full sizes and long loops
 	REGCTL_TEST_REQUIRE=1 $(PYTEST) -m soak tests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -174,14 +175,22 @@ class SiteUnderTest:
             shutil.rmtree(self.state_dir.parent, ignore_errors=True)
 
     def kill_leftovers(self) -> None:
-        """End what still runs of this site: processes whose command line names its files."""
+        """End what still runs of this site."""
+        for _, pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
+
+    def processes(self) -> list[tuple[str, int]]:
+        """List the processes whose command line names the registry's configuration or the state folder."""
         needles = os.fsencode(self.server.config_file), os.fsencode(self.state_dir.parent)
+        found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
             try:
                 line = (entry / "cmdline").read_bytes()
-                if any(needle in line for needle in needles):
-                    os.kill(int(entry.name), 9)
-            except (OSError, ProcessLookupError):
+            except OSError:
                 continue
+            if any(needle in line for needle in needles):
+                found.append((os.fsdecode(line.replace(b"\0", b" ")), int(entry.name)))
+        return sorted(found)
