@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from tests.support import programs
@@ -37,9 +38,15 @@ _NEEDED: dict[str, Callable[[], str]] = {
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the tests that send it: a shell that starts this in the background has it ignored."""
+    """Take out of the results what the surroundings put in: an ignored Ctrl-C, a busy machine."""
+    # A shell that starts this in the background has Ctrl-C ignored; some tests send it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes depends on what else the machine does: that is no property of the code.
+    hypothesis.settings.register_profile(
+        "regctl", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("regctl")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
