@@ -101,7 +101,7 @@ def estimate_window(world: World, registry: str, plan: PlannedCollection) -> flo
         major=collector.version.major,
         delete_untagged=plan.delete_untagged,
     )
-    return window_seconds(
+    return plan.seconds + window_seconds(  # the plan is made once more inside it
         one_pass,
         nodes=len(world.registry(registry).nodes),
         drain_seconds=DRAIN_SECONDS,

@@ -105,8 +105,11 @@ class PutBack(Scope):
         """What is gone of a collection that did not come to its end: nobody has measured that yet."""
         if here.run.notes(COLLECT).get("went"):
             return {}
-        plan = load_plan(plan_path(here.world.state_dir, here.run.id))
-        return gone(here, self.registry, plan)
+        try:
+            return gone(here, self.registry, load_plan(plan_path(here.world.state_dir, here.run.id)))
+        except RegctlError as error:  # a figure for the report keeps no registry closed
+            here.run.emit(Message(f"what went cannot be told: {error.message}", "warning"))
+            return {}
 
     def verify(self, here: Target) -> Iterator[Problem]:
         plan = load_plan(plan_path(here.world.state_dir, here.run.id))

@@ -131,6 +131,17 @@ def test_what_is_deleted_between_plan_and_window_stays_deleted_and_is_collected(
     assert "put back:" not in resumed.stderr
 
 
+def test_a_lost_plan_keeps_no_registry_closed(tmp_path: Path) -> None:
+    site = parked(tmp_path, wrapper(tmp_path, ""))
+    config = site.server.config_file.read_bytes()
+    wrapper(tmp_path, in_real_run(f"rm -rf {site.state_dir}/plans; exit 7"))
+    done = site.regctl(*GC)
+    assert done.exit_code == 1, str(done)
+    assert "cannot be told" in done.stderr
+    assert site.server.config_file.read_bytes() == config
+    assert not runs.open_runs(str(site.state_dir))
+
+
 def test_links_that_somebody_removed_keep_the_window_closed(tmp_path: Path) -> None:
     aside = tmp_path / "registry" / "storage" / ".regctl-aside"
     site = parked(tmp_path, wrapper(tmp_path, in_real_run(f"rm -rf {aside}")))
