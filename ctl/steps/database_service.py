@@ -15,8 +15,8 @@ _SESSIONS = """
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() GROUP BY 1 ORDER BY 1
 """
 # PostgreSQL lists a session for a moment after its program has ended, for seconds on a busy machine.
-SETTLE = 3.0
-_POLL = 0.1
+SETTLE = 2.0
+_POLL = 0.2
 
 
 def _lasting_sessions(database: Database) -> list[tuple[str, int]]:
