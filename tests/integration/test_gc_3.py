@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from tests.support.collecting import (
     in_real_run,
     read_error,
     running,
+    shared,
     tree,
     wrapper,
 )
@@ -27,11 +28,18 @@ pytestmark = [pytest.mark.distribution3]
 UNTAGGED = (*GC, "--delete-untagged")
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CollectingSite, Callable[[], None]]]:
+    folder = tmp_path_factory.mktemp("gc-3")
+    site = running(folder, real=programs.registry3())
+    with shared(site, folder / "copy") as reset:
+        yield site, reset
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[CollectingSite]:
-    with running(tmp_path, real=programs.registry3()) as site:
-        fill(site)
-        yield site
+def site(started: tuple[CollectingSite, Callable[[], None]]) -> CollectingSite:
+    started[1]()
+    return started[0]
 
 
 def test_children_of_tagged_indexes_stay_and_untagged_manifests_go(site: CollectingSite) -> None:

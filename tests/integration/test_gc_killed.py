@@ -91,7 +91,7 @@ def sweep(trial: Trial, every: int) -> int:
 
 
 def test_killed_at_some_boundaries_the_run_is_resumed_and_nothing_is_lost(trial: Trial) -> None:
-    assert sweep(trial, every=13) >= 4
+    assert sweep(trial, every=19) >= 3
 
 
 @pytest.mark.soak
@@ -101,10 +101,10 @@ def test_killed_at_every_boundary_the_run_is_resumed_and_nothing_is_lost(trial: 
     assert landed >= 60
 
 
-@pytest.mark.parametrize("ended", [False, True], ids=["collector-still-runs", "collector-has-ended"])
-def test_killed_inside_the_collection_the_same_collector_is_found_again(tmp_path: Path, ended: bool) -> None:
+def test_killed_inside_the_collection_what_its_collector_said_is_found_again(tmp_path: Path) -> None:
+    """Here it has ended meanwhile; test_gc_nodes.py has one that still runs."""
     log = tmp_path / "collections"
-    slow = wrapper(tmp_path, in_real_run(f"echo started >> {log}; sleep 1.5"))
+    slow = wrapper(tmp_path, in_real_run(f"echo started >> {log}; sleep 1"))
     with running(tmp_path, slow) as site:
         fill(site)
         trial = Trial(site)
@@ -115,8 +115,8 @@ def test_killed_inside_the_collection_the_same_collector_is_found_again(tmp_path
         assert site.mode() == "read-only"
         status = site.regctl("status")
         assert trial.open_runs()[0] in status.stdout + status.stderr, str(status)
-        wait_until(lambda: not ended or blob_bytes(site) < trial.before, what="its end", timeout=60)
-        time.sleep(0.3 if ended else 0.0)
+        wait_until(lambda: blob_bytes(site) < trial.before, what="its end", timeout=60)
+        time.sleep(0.3)
         trial.recover()
         assert log.read_text().split() == ["started"]
         pushed = sum(len(c.data) for c in image("after").everything().values())

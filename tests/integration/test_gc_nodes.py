@@ -6,13 +6,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.collecting import GC, CollectingSite, blob_bytes, fill, in_real_run, mode, wrapper
+from tests.support.collecting import GC, CollectingSite, blob_bytes, in_real_run, mode, shared, wrapper
 from tests.support.registry import RegistryServer
 from tests.support.waiting import wait_until
 
@@ -52,15 +52,22 @@ class TwoNodes(CollectingSite):
         CollectingSite(self.folder, self.other).kill_leftovers()
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TwoNodes, Callable[[], None]]]:
+    folder = tmp_path_factory.mktemp("gc-nodes")
+    slow = wrapper(folder, in_real_run(f"echo started >> {folder}/started; sleep 0.7"))
+    site = TwoNodes(folder / "site", RegistryServer(folder / "registry"), binary=slow)
+    with shared(site, folder / "copy") as reset:
+        yield site, reset
+
+
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[TwoNodes]:
-    log = tmp_path / "started"
-    slow = wrapper(tmp_path, in_real_run(f"echo started >> {log}; sleep 0.7"))
-    with TwoNodes(tmp_path / "site", RegistryServer(tmp_path / "registry"), binary=slow) as site:
-        assert isinstance(site, TwoNodes)
-        assert site.modes() == ("writable", "writable")
-        fill(site)
-        yield site
+def nodes(started: tuple[TwoNodes, Callable[[], None]]) -> TwoNodes:
+    site, reset = started
+    reset()
+    (site.folder.parent / "started").unlink(missing_ok=True)
+    assert site.modes() == ("writable", "writable")
+    return site
 
 
 def test_both_are_closed_while_the_collector_runs_and_open_again_after_it(nodes: TwoNodes) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ctl.catalog.seeding import Seeded, SeedPlan, seed_tree
@@ -37,6 +39,22 @@ class CollectingSite(SiteUnderTest):
         while (found := self.mode()) != wanted:
             assert time.monotonic() < deadline, f"waited for {wanted}, it is {found}"
             time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def shared(site: CollectingSite, copy: Path) -> Iterator[Callable[[], None]]:
+    """Start and fill a site for several tests; yield what makes it again what it was for the next one."""
+    with site:
+        fill(site)
+        shutil.copytree(site.server.storage, copy)
+
+        def reset() -> None:
+            site.ok("service", "start")
+            site.wait_for("writable")
+            shutil.rmtree(site.server.storage)  # the registry has no cache
+            shutil.copytree(copy, site.server.storage)
+
+        yield reset
 
 
 def mode(server: RegistryServer) -> str:
