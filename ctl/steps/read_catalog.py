@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,14 @@ from ctl.catalog.model import Role
 from ctl.catalog.tree import PARTS, REVISIONS, TAGS, Tree
 from ctl.plans.collection_time import Workload
 from ctl.plans.garbage import GarbagePlan, Holdings, by_repository, plan_garbage
-from ctl.steps.read_garbage import SAMPLE, parse_all, sample_of_listings, using_manifests
+from ctl.steps.read_garbage import parse_all, using_manifests
 from ctl.storage.base import Entry
 
 if TYPE_CHECKING:
     from ctl.catalog.model import Manifest
     from ctl.catalog.store import CatalogReader, StoredRepository
-    from ctl.catalog.tree import Layout, RepositoryListing, ShardListing
+    from ctl.catalog.surveyed import Prints, Surveyed
+    from ctl.catalog.tree import ShardListing
     from ctl.storage.base import Storage
 
 
@@ -33,19 +34,31 @@ class Changes:
     gone_blobs: set[str] = field(default_factory=set)
     manifests: dict[str, Manifest] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        links = self.links
+        seen = (self.changed, links.revisions, links.opaque, links.hidden, self.manifests)
+        return any(map(bool, (*seen, self.new_blobs, self.gone_blobs)))
+
 
 def plan_from_catalog(
-    reader: CatalogReader, storage: Storage, *, delete_untagged: bool
+    reader: CatalogReader, storage: Storage, survey: Callable[[], Surveyed], *, delete_untagged: bool
 ) -> tuple[GarbagePlan, Workload, list[str]]:
-    """Return the plan, the collector's workload, and paths of a few links to measure with."""
+    """Return the plan, the collector's workload, and paths of a few links to measure with.
+
+    `survey` returns the look over the tree; while it is still being taken, the database already answers
+    for the case that nothing changed since the import, which is the usual one.
+    """
     queries = GarbageQueries(reader)
-    changes, sample = find_changes(queries, storage)
     manifests, layer_links, product = queries.workload()
     count, size = queries.stored()
     workload = Workload(manifests, count, layer_links, product)
+    unchanged = None if delete_untagged else _plan(queries, Changes(), count, size)
+    surveyed = survey()
+    changes = find_changes(queries, storage, surveyed)
     if delete_untagged:
-        return plan_garbage(_holdings(queries, changes), delete_untagged=True), workload, sample
-    return _plan(queries, changes, count, size), workload, sample
+        return plan_garbage(_holdings(queries, changes), delete_untagged=True), workload, surveyed.sample
+    plan = unchanged if unchanged and not changes else _plan(queries, changes, count, size)
+    return plan, workload, surveyed.sample
 
 
 def _plan(queries: GarbageQueries, changes: Changes, count: int, size: int) -> GarbagePlan:
@@ -114,26 +127,25 @@ def _holdings(queries: GarbageQueries, changes: Changes) -> Holdings:
     )
 
 
-def find_changes(queries: GarbageQueries, storage: Storage) -> tuple[Changes, list[str]]:
-    """Compare the tree's listing with the prints that the import left; read what differs."""
-    tree = Tree(storage)
-    layout = tree.layout()
+def find_changes(queries: GarbageQueries, storage: Storage, surveyed: Surveyed) -> Changes:
+    """Compare the look over the tree with the prints that the import left; read what differs."""
+    tree, layout = Tree(storage), surveyed.layout
     changes = Changes()
     known = queries.repositories()
     unclear = set(queries.opaque())
-    suspects, sample = [], []
-    for number, listing in enumerate(tree.links(layout.repositories, (REVISIONS, TAGS))):
-        if number % max(1, len(layout.repositories) // SAMPLE) == 0:
-            sample.append(listing)
-        before = known.get(listing.folder.name)
-        if before is None or before.id in unclear or not _same(before, listing):
-            suspects.append(listing.folder)
+    suspects = [
+        folder
+        for folder, prints in surveyed.repositories
+        if folder.name not in known
+        or known[folder.name].id in unclear
+        or not _same(known[folder.name], prints)
+    ]
     changes.links = read_links(storage, tree.links(suspects, PARTS))
     changes.links.hidden |= hiding(layout.findings)
     present = {folder.name for folder in layout.repositories}
     changes.changed = [known[folder.name].id for folder in suspects if folder.name in known]
     changes.changed += [r.id for name, r in known.items() if name not in present]
-    _find_blobs(queries, tree, layout, storage, changes)
+    _find_blobs(queries, storage, surveyed, changes)
     unreadable = _parse_new(queries, storage, changes)
     hit = set(queries.users_of(unreadable)) - set(changes.changed)
     if hit:
@@ -141,32 +153,26 @@ def find_changes(queries: GarbageQueries, storage: Storage) -> tuple[Changes, li
         more = read_links(storage, tree.links(folders, PARTS))
         changes.links.add(more, opaque={folder.name for folder in folders})
         changes.changed += sorted(hit)
-    return changes, sample_of_listings(sample)
+    return changes
 
 
-def _same(before: StoredRepository, listing: RepositoryListing) -> bool:
+def _same(before: StoredRepository, prints: Prints) -> bool:
     """Say whether a repository's revisions and tags are what the import saw; None is never the same."""
-    prints = listing.prints()
     pairs = ((prints[part], before.prints[part]) for part in (REVISIONS, TAGS))
     return all(now is not None and now == then for now, then in pairs)
 
 
-def _find_blobs(
-    queries: GarbageQueries, tree: Tree, layout: Layout, storage: Storage, changes: Changes
-) -> None:
+def _find_blobs(queries: GarbageQueries, storage: Storage, surveyed: Surveyed, changes: Changes) -> None:
     """Find blobs that came or went, by the names alone; only new ones are looked at."""
-    shards = queries.shards()
+    before = queries.shards()
+    doubtful = [shard for shard, now in surveyed.shards if now is None or before.get(shard) != now]
     new: list[str] = []
-    for listing in tree.blobs(layout.shards, stats=False):
-        before = shards.pop(listing.shard, None)
-        now = listing.part.print(stats=False)
-        if before is not None and before == now:
-            continue
+    for listing in Tree(storage).blobs(doubtful, stats=False):
         names = set(_blob_names(listing))
         had = queries.shard_blobs(listing.shard)
         new += names - had
         changes.gone_blobs |= had - names
-    for shard in shards:
+    for shard in before.keys() - {shard for shard, _now in surveyed.shards}:
         changes.gone_blobs |= queries.shard_blobs(shard)
     for digest, entry in zip(new, storage.stat_many(blob_path(d) for d in new), strict=True):
         if isinstance(entry, Entry):

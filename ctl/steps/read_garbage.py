@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ctl.catalog.digests import revision_path, unpack
 from ctl.catalog.fresh import hiding, parse_stored, read_links
 from ctl.catalog.links import listed_blobs
-from ctl.catalog.tree import PARTS, REVISIONS, Tree
+from ctl.catalog.surveyed import SAMPLE, survey_tree
+from ctl.catalog.tree import PARTS, Tree
 from ctl.errors import RefusedError
 from ctl.plans.collection_time import Workload
 from ctl.plans.garbage import GarbagePlan, Holdings, plan_garbage
@@ -18,11 +20,9 @@ from ctl.steps.plan_file import PlannedCollection
 if TYPE_CHECKING:
     from ctl.catalog.model import Manifest
     from ctl.catalog.store import CatalogState
-    from ctl.catalog.tree import Layout, RepositoryListing
+    from ctl.catalog.tree import Layout
     from ctl.storage.base import Storage
     from ctl.world import World
-
-SAMPLE = 64  # links read to measure the storage's latency
 
 
 def catalog_is_ready(world: World, registry: str) -> bool:
@@ -69,14 +69,18 @@ def _from_catalog(
     if world.registry(registry).database is None:
         return None
     catalog, storage = world.catalog(registry), world.storage(registry)
-    if not catalog.database.status().reachable:
-        return None
-    from ctl.steps.read_catalog import plan_from_catalog
-
-    with catalog.open() as reader:
-        if not usable(reader.state, storage):
+    # The tree is looked over by processes of its own, so it costs nothing to begin before the database
+    # driver is even loaded.
+    with ThreadPoolExecutor(1, thread_name_prefix="survey") as pool:
+        survey = pool.submit(survey_tree, storage)
+        if not catalog.database.status().reachable:
             return None
-        return plan_from_catalog(reader, storage, delete_untagged=delete_untagged)
+        from ctl.steps.read_catalog import plan_from_catalog
+
+        with catalog.open() as reader:
+            if not usable(reader.state, storage):
+                return None
+            return plan_from_catalog(reader, storage, survey.result, delete_untagged=delete_untagged)
 
 
 def holdings_of_tree(storage: Storage) -> tuple[Holdings, list[str]]:
@@ -171,17 +175,6 @@ def sample_of(revisions: dict[str, set[str]]) -> list[str]:
     names = sorted(revisions)
     step = max(1, len(names) // SAMPLE)
     return [revision_path(n, min(revisions[n])) for n in names[::step][:SAMPLE] if revisions[n]]
-
-
-def sample_of_listings(listings: list[RepositoryListing]) -> list[str]:
-    """Return the paths of a few links of repositories that were only listed."""
-    step = max(1, len(listings) // SAMPLE)
-    return [
-        revision_path(listing.folder.name, f"{algorithm}:{survey.names[0]}")
-        for listing in listings[::step][:SAMPLE]
-        for algorithm, survey in listing.parts[REVISIONS].surveys
-        if survey.names
-    ]
 
 
 def measure_latency(storage: Storage, paths: list[str]) -> float:

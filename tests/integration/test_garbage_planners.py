@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from ctl.catalog.corruption import CASES, add_case
 from ctl.catalog.seeding import SeedPlan, TreeWriter, seed_tree
+from ctl.catalog.surveyed import survey_tree
 from ctl.plans.garbage import GarbagePlan, plan_garbage
 from ctl.steps.read_catalog import plan_from_catalog
 from ctl.steps.read_garbage import holdings_of_tree
@@ -28,7 +30,8 @@ CHANGES = sorted(set(ACTIONS) - {"truncate_blob", "delete_blob"})
 def from_catalog(catalog: CatalogUnderTest, *, delete_untagged: bool) -> GarbagePlan:
     with catalog.store.open() as reader:
         storage = FilesystemStorage(catalog.root, workers=0)
-        return plan_from_catalog(reader, storage, delete_untagged=delete_untagged)[0]
+        look = partial(survey_tree, storage)
+        return plan_from_catalog(reader, storage, look, delete_untagged=delete_untagged)[0]
 
 
 def from_tree(catalog: CatalogUnderTest, *, delete_untagged: bool) -> GarbagePlan:
