@@ -67,23 +67,20 @@ def collection_recipe(
     from ctl.recipes.model import Do, Recipe, Within
     from ctl.steps.collect_garbage import CollectGarbage
     from ctl.steps.collection import collecting_node
-    from ctl.steps.compare_collector import CompareCollector
     from ctl.steps.keep_aside import KeepAside
-    from ctl.steps.put_back import PutBack
     from ctl.steps.read_garbage import catalog_is_ready
-    from ctl.steps.read_only import ReadOnly
-    from ctl.steps.stopped import Stopped
 
-    node = collecting_node(world, registry).host
-    kinds: dict[str | None, type[ReadOnly | Stopped]] = {"read-only": ReadOnly, "stopped": Stopped}
-    nodes = world.registry(registry).nodes if mode else ()
-    closed: tuple[Scope, ...] = tuple(kinds[mode](registry=registry, node=n.host) for n in nodes)
-    arguments = {"registry": registry, "node": node, "delete_untagged": delete_untagged}
-    collect = (Do(CompareCollector(**arguments)), Do(CollectGarbage(**arguments)))
-    keeping = Within((PutBack(registry=registry, delete_untagged=delete_untagged),), collect)
-    window = Within(
-        (KeepAside(registry=registry, delete_untagged=delete_untagged),), (Within(closed, (keeping,)),)
-    )
+    options = {"registry": registry, "delete_untagged": delete_untagged}
+    collect = CollectGarbage(node=collecting_node(world, registry).host, **options)
+    body: tuple[Do | Within, ...] = (Do(collect),)
+    if mode:
+        from ctl.steps.compare_collector import CompareCollector
+        from ctl.steps.put_back import PutBack
+
+        compare = CompareCollector(node=collect.node, **options)
+        keeping = Within((PutBack(**options),), (Do(compare), Do(collect)))
+        body = (Within(_closed(world, registry, mode), (keeping,)),)
+    window = Within((KeepAside(**options),), body)
     imports: tuple[Do, ...] = ()
     if refresh and catalog_is_ready(world, registry):
         from ctl.steps.import_tree import ImportTree
@@ -97,3 +94,13 @@ def collection_recipe(
         decided_by="CollectGarbage",
         question=f"Collect the garbage of {registry}? Pushes are refused meanwhile.",
     )
+
+
+def _closed(world: World, registry: str, mode: str) -> tuple[Scope, ...]:
+    """Return the scope that closes each node of a registry."""
+    if mode == "stopped":
+        from ctl.steps.stopped import Stopped as Closed
+    else:
+        from ctl.steps.read_only import ReadOnly as Closed  # type: ignore[assignment]
+
+    return tuple(Closed(registry=registry, node=node.host) for node in world.registry(registry).nodes)
