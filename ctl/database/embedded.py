@@ -18,13 +18,14 @@ from ctl.database.connect import connect, server_version
 from ctl.database.errors import DatabaseError
 from ctl.database.filelock import file_lock
 from ctl.database.ownership import make_passable, replace_file, server_owner, sync_folder, user_name
-from ctl.database.postmaster import Postmaster, anybody_standing, find_postmaster, tail
+from ctl.database.postmaster import Postmaster, anybody_standing, anybody_using, find_postmaster, tail
 from ctl.database.programs import server_folder
 from ctl.database.session import PostgresSession
 from ctl.errors import RegctlError, UnreachableError
 
 _EXISTS = "SELECT 1 FROM pg_database WHERE datname = 'regctl'"
 _START_SECONDS = 60.0
+_ORPHAN_SECONDS = 20.0  # that the initdb of a killed caller may go on
 _STOP_SECONDS = 60.0
 _LOG_LIMIT = 10_000_000  # bytes of server.log, above which the next start begins a new one
 
@@ -167,9 +168,7 @@ class EmbeddedDatabase:
 
     def _create(self) -> None:
         """Make the cluster beside its place and rename it: there is none, or a whole one, at any moment."""
-        for entry in os.listdir(self.folder):
-            if entry.startswith(f".{self.name}.new-"):
-                shutil.rmtree(f"{self.folder}/{entry}", ignore_errors=True)
+        self._sweep_unfinished()
         owner = server_owner(self.data)
         fresh = f"{self.folder}/.{self.name}.new-{secrets.token_hex(4)}"
         os.mkdir(fresh, 0o700)
@@ -191,6 +190,16 @@ class EmbeddedDatabase:
         replace_file(f"{fresh}/pg_hba.conf", cluster.hba_text(), owner)
         os.rename(fresh, self.data)
         sync_folder(self.folder)
+
+    def _sweep_unfinished(self) -> None:
+        """Remove what a creation that was killed has left; its initdb may live on, and is waited for."""
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        for entry in os.listdir(self.folder):
+            if entry.startswith(f".{self.name}.new-"):
+                unfinished = f"{self.folder}/{entry}"
+                while anybody_using(unfinished) and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                shutil.rmtree(unfinished, ignore_errors=True)
 
     def _start(self) -> bool:
         """Start the server unless it runs; return when it answers."""

@@ -57,6 +57,23 @@ def anybody_standing(data: str) -> bool:
     return False
 
 
+def anybody_using(folder: str) -> bool:
+    """Say whether any live process stands in a folder or names it on its command line, as initdb does."""
+    place = os.path.realpath(folder)
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            if os.readlink(f"/proc/{entry}/cwd").startswith(place):
+                return True
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                if os.fsencode(folder) in file.read():
+                    return True
+        except OSError:
+            continue  # ended meanwhile, or somebody else's
+    return False
+
+
 def tail(path: str, size: int = 2000) -> str:
     """Return the end of a log file, "" if it is not there."""
     try:
