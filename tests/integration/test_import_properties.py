@@ -29,8 +29,8 @@ class Mutable:
         self.random = random.Random(number)
         self.number = number
 
-    def _pick(self, pattern: str) -> Path | None:
-        found = sorted((self.root / BASE).glob(pattern))
+    def _pick(self, pattern: str, *, folder: bool = False) -> Path | None:
+        found = sorted(path for path in (self.root / BASE).glob(pattern) if path.is_dir() or not folder)
         return self.random.choice(found) if found else None
 
     def push(self) -> None:
@@ -60,7 +60,7 @@ class Mutable:
             one.write_text(other.read_text())
 
     def delete_tag(self) -> None:
-        if one := self._pick("repositories/**/_manifests/tags/*"):
+        if one := self._pick("repositories/**/_manifests/tags/*", folder=True):
             shutil.rmtree(one)
 
     def delete_revision(self) -> None:
@@ -72,7 +72,7 @@ class Mutable:
             one.unlink()
 
     def delete_blob(self) -> None:
-        if one := self._pick("blobs/sha256/*/*"):
+        if one := self._pick("blobs/sha256/*/*", folder=True):
             shutil.rmtree(one)
 
     def truncate_blob(self) -> None:
@@ -84,7 +84,7 @@ class Mutable:
             one.write_bytes(b"")
 
     def delete_repository(self) -> None:
-        if one := self._pick("repositories/*/*"):
+        if one := self._pick("repositories/*/*", folder=True):
             shutil.rmtree(one)
 
     def touch(self) -> None:
