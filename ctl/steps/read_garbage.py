@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ctl.catalog.digests import revision_path, unpack
@@ -12,7 +13,7 @@ from ctl.catalog.fresh import hiding, parse_stored, read_links
 from ctl.catalog.links import listed_blobs
 from ctl.catalog.surveyed import SAMPLE, survey_tree
 from ctl.catalog.tree import PARTS, Tree
-from ctl.errors import RefusedError
+from ctl.errors import RefusedError, UnreachableError
 from ctl.plans.collection_time import Workload
 from ctl.plans.garbage import GarbagePlan, Holdings, plan_garbage
 from ctl.steps.plan_file import PlannedCollection
@@ -71,16 +72,17 @@ def _from_catalog(
     catalog, storage = world.catalog(registry), world.storage(registry)
     # The tree is looked over by processes of its own, so it costs nothing to begin before the database
     # driver is even loaded.
-    with ThreadPoolExecutor(1, thread_name_prefix="survey") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="survey") as pool, ExitStack() as stack:
         survey = pool.submit(survey_tree, storage)
-        if not catalog.database.status().reachable:
+        try:
+            reader = stack.enter_context(catalog.open())
+        except UnreachableError:  # stopped, never created, or not answering: the tree says it all too
+            return None
+        if not usable(reader.state, storage):
             return None
         from ctl.steps.read_catalog import plan_from_catalog
 
-        with catalog.open() as reader:
-            if not usable(reader.state, storage):
-                return None
-            return plan_from_catalog(reader, storage, survey.result, delete_untagged=delete_untagged)
+        return plan_from_catalog(reader, storage, survey.result, delete_untagged=delete_untagged)
 
 
 def holdings_of_tree(storage: Storage) -> tuple[Holdings, list[str]]:
