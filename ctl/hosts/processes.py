@@ -6,7 +6,7 @@ import os
 import pwd
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ctl.errors import RefusedError
@@ -137,21 +137,7 @@ def is_alive(pid: int, start_time: int, boot: str) -> bool:
 
 def send(pid: int, start_time: int, boot: str, number: int) -> bool:
     """Signal exactly that process; False if it is gone. The pidfd keeps a successor of the pid safe."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if not is_alive(pid, start_time, boot):
-            return False
-        signal.pidfd_send_signal(handle, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError as error:
-        raise _forbidden(pid) from error
-    finally:
-        os.close(handle)
-    return True
+    return _while_alive(pid, start_time, boot, lambda handle: signal.pidfd_send_signal(handle, number))
 
 
 def send_group(pid: int, start_time: int, boot: str, number: int) -> bool:
@@ -159,16 +145,28 @@ def send_group(pid: int, start_time: int, boot: str, number: int) -> bool:
 
     Raises RefusedError if it leads none: its group may well be somebody else's, even ours.
     """
+
+    def to_group(_handle: int) -> None:
+        if os.getpgid(pid) != pid:
+            raise RefusedError(f"process {pid} does not lead a process group: not signalled")
+        os.killpg(pid, number)
+
+    return _while_alive(pid, start_time, boot, to_group)
+
+
+def _while_alive(pid: int, start_time: int, boot: str, act: Callable[[int], None]) -> bool:
+    """Act on exactly that process by its pidfd; False if it is gone.
+
+    While we hold the pidfd and it is alive, its number, and its group's, are its own.
+    """
     try:
-        handle = os.pidfd_open(pid)  # while we hold it and it is alive, the group's number is its own
+        handle = os.pidfd_open(pid)
     except ProcessLookupError:
         return False
     try:
         if not is_alive(pid, start_time, boot):
             return False
-        if os.getpgid(pid) != pid:
-            raise RefusedError(f"process {pid} does not lead a process group: not signalled")
-        os.killpg(pid, number)
+        act(handle)
     except ProcessLookupError:
         return False
     except PermissionError as error:
