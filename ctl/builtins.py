@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 @hookimpl
 def register_engines() -> Mapping[str, str]:
     """The registry software that regctl knows."""
-    return {"distribution": "ctl.engines.distribution:Distribution"}
+    return {
+        "distribution": "ctl.engines.distribution:Distribution",
+        "gitlab": "ctl.engines.gitlab:Gitlab",
+    }
 
 
 @hookimpl

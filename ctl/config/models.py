@@ -179,6 +179,13 @@ class DistributionRegistry(Registry):
     engine: Literal["distribution"]
 
 
+class GitlabRegistry(Registry):
+    """GitLab's registry. `database` is its own metadata database: regctl creates nothing else in it."""
+
+    engine: Literal["gitlab"]
+    auto_migrate: bool = False  # `config apply` and upgrades run pending pre-deployment migrations
+
+
 class Site(Model):
     """All that one regctl governs."""
 
@@ -190,7 +197,7 @@ class Site(Model):
     registries: dict[Name, Registry]
 
 
-ENGINES: Mapping[str, type[Registry]] = {"distribution": DistributionRegistry}
+ENGINES: Mapping[str, type[Registry]] = {"distribution": DistributionRegistry, "gitlab": GitlabRegistry}
 DRIVERS: Mapping[str, type[Model]] = {"filesystem": FilesystemStorage}
 
 

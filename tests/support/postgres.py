@@ -27,6 +27,7 @@ SETTINGS = {
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_connections": "40",
+    "max_locks_per_transaction": "256",  # GitLab's migrations lock 64 partitions of several tables at once
     "autovacuum": "off",
     "log_min_duration_statement": "-1",
     "timezone": "UTC",

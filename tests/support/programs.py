@@ -40,6 +40,16 @@ def registry3() -> str:
     return str(path)
 
 
+def gitlab_registry() -> str:
+    """Return GitLab's registry: REGCTL_TEST_GITLAB_REGISTRY, else the one below the user's cache folder."""
+    given = os.environ.get("REGCTL_TEST_GITLAB_REGISTRY")
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    path = Path(given) if given else Path(cache) / "registry-maintain" / "test" / "gitlab-registry"
+    if not os.access(path, os.X_OK):
+        raise MissingProgramError("GitLab's registry", "name its binary in REGCTL_TEST_GITLAB_REGISTRY")
+    return str(path)
+
+
 def postgres_bin() -> str:
     """Return the folder of the newest PostgreSQL server programs."""
     versions = sorted(

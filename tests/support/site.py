@@ -57,6 +57,7 @@ class SiteUnderTest:
     database: bool = False
     binary: str = ""  # another binary for the node, such as a wrapper
     overlay: dict[str, Any] = field(default_factory=dict)
+    engine: str = "distribution"
 
     @property
     def site_file(self) -> Path:
@@ -81,7 +82,7 @@ class SiteUnderTest:
             "service": {"kind": "process", "name": "registry"},
         }
         registry: dict[str, Any] = {
-            "engine": "distribution",
+            "engine": self.engine,
             "storage": {"filesystem": {"rootdirectory": str(self.server.storage)}},
             "nodes": [node],
         }
