@@ -7,6 +7,8 @@ import re
 from packaging.version import Version
 
 from ctl.engines.distribution import Distribution
+from ctl.engines.gitlab_metadata import GitlabMetadata
+from ctl.engines.metadata import MetadataPrograms
 from ctl.errors import ConfigError
 
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)\S*-gitlab\S*")
@@ -19,6 +21,7 @@ class Gitlab(Distribution):
     """
 
     name = "gitlab"
+    metadata: MetadataPrograms = GitlabMetadata()
 
     def parse_version(self, stdout: str) -> Version:
         """Read `<program> <module> v4.32.0-gitlab`; ConfigError if it is another program's."""

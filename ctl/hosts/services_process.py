@@ -13,9 +13,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ctl.errors import CommandFailedError, ConfigError, RegctlError
+from ctl.errors import CommandFailedError, RegctlError
 from ctl.hosts import serving
 from ctl.hosts.base import Command
+from ctl.hosts.environment import read_environment
 from ctl.hosts.services import ServiceState, last_words, port_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ _GLANCE = 0.1  # seconds that it must live, once it listens
 _SETTLE = 1.5  # seconds that it must live where its port tells nothing
 _OBEY = 10.0  # seconds after KILL before we give up
 _SEARCHED = 1000  # lines of the log that are searched for its last words
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class ProcessService:
@@ -124,30 +124,9 @@ class ProcessService:
 
     def _command(self) -> Command:
         command = self._serve()
-        env = {**self._environment_file(), **command.env}
+        env = {**read_environment(self._host, self._node.environment_file), **command.env}
         user = self._node.user or command.user
         return dataclasses.replace(command, env=env, user=user, timeout=None)
-
-    def _environment_file(self) -> dict[str, str]:
-        """Read NAME=value lines, as systemd would; quotes around a value go."""
-        path = self._node.environment_file
-        if path is None:
-            return {}
-        try:
-            text = self._host.read(path).decode("utf-8", "surrogateescape")
-        except FileNotFoundError as error:
-            raise ConfigError(f"environment_file {path} of registry {self._registry} is not there") from error
-        found: dict[str, str] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            if not line.strip() or line.lstrip()[0] in "#;":
-                continue
-            name, equals, value = line.strip().partition("=")
-            if not equals or not _VARIABLE.match(name):
-                raise ConfigError(f"{path}:{number}: not a NAME=value line")
-            if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-                value = value[1:-1]
-            found[name] = value
-        return found
 
     def _watch(self, job: str, port: int | None, logged: int) -> None:
         """Look at it for a moment. A port that somebody held before it came (None) says nothing."""
