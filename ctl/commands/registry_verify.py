@@ -1,0 +1,29 @@
+"""Compare what a registry holds in its storage with the copy in its database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ctl.context import pass_context
+
+if TYPE_CHECKING:
+    from ctl.context import Context
+
+
+@click.command("verify")
+@click.argument("registry", required=False)
+@click.option("--checksums", is_flag=True, help="Hash every stored blob again: as slow as the disk.")
+@pass_context
+def command(context: Context, registry: str | None, checksums: bool) -> None:
+    """Compare the storage tree of REGISTRY with the catalog database.
+
+    Every link is read and every blob's size looked at. What is missing from the catalog, extra or
+    different in it, and what manifests need and the storage does not hold is named, with every repository
+    and tag that uses it. Exit code 0 or 3. Nothing is written and no database is started.
+    """
+    from ctl.steps.catalog_reports import verify_report
+
+    name = context.registry_name(registry)
+    context.show(verify_report(context.world, name, checksums=checksums, emit=context.emit))
