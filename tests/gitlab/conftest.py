@@ -54,17 +54,23 @@ def migrated_database(postgres_server: PostgresServer, migrated_template: str) -
     drop_owned(postgres_server, address)
 
 
+_KINDS = {"v": "VIEW", "S": "SEQUENCE"}
+
+
 def _give_all(server: PostgresServer, address: DatabaseAddress) -> None:
     """Hand everything in a cloned database to its owner: the clone's tables are the superuser's."""
     with server.connect(address.name) as connection:
         rows = connection.execute(
             "SELECT n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n"
             " ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'partitions')"
-            " AND c.relkind IN ('r', 'p', 'v') AND pg_get_userbyid(c.relowner) <> %s",
+            " AND c.relkind IN ('r', 'p', 'v', 'S') AND pg_get_userbyid(c.relowner) <> %s"
+            # a sequence that belongs to a column goes with its table
+            " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')"
+            " AND c.relkind = 'S') ORDER BY c.relkind = 'S'",
             (address.user,),
         ).fetchall()
         statements = [
-            f'ALTER {"VIEW" if kind == "v" else "TABLE"} "{schema}"."{name}" OWNER TO "{address.user}"'
+            f'ALTER {_KINDS.get(kind, "TABLE")} "{schema}"."{name}" OWNER TO "{address.user}"'
             for schema, name, kind in rows
         ]
         functions = connection.execute(
