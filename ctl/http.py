@@ -138,6 +138,10 @@ class RegistryClient:
         except TransportError as error:
             raise self._unreachable(error) from error
 
+    def root(self) -> Answer:
+        """Return the answer of /v2/, logged in where the registry asks for it; UnreachableError if none."""
+        return self._get(self._base, "", {})
+
     def wait_ready(self, timeout: timedelta) -> None:
         """Wait until /v2/ answers 200 or 401; UnreachableError with the last words after the timeout."""
         self._wait(timeout, lambda ping: ping.state == "ready", "did not get ready")
