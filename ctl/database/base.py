@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, LiteralString, Protocol
+from typing import Any, Literal, LiteralString, Protocol
 
 from ctl.secret import Secret
 
 Row = tuple[Any, ...]
+Pooling = Literal["none", "session", "transaction"]  # what stands between us and the server
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,10 @@ class Database(Protocol):
 
     def connect(self, *, read_only: bool = False) -> Session:
         """Open a session; UnreachableError if it is stopped or does not answer."""
+        ...
+
+    def pooling(self) -> Pooling:
+        """Say what stands between us and the server, looking only; UnreachableError if it does not answer."""
         ...
 
     def client_command(self, *, read_only: bool = False) -> ClientCommand:

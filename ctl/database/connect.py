@@ -32,6 +32,19 @@ def connect(
 
     Raises UnreachableError when nobody answers within `timeout` seconds or the server refuses the login.
     """
+    connection = raw_connection(database, address, parameters, timeout=timeout)
+    try:
+        _settle(connection, database, read_only)
+    except BaseException:
+        connection.close()
+        raise
+    return PostgresSession(connection, database)
+
+
+def raw_connection(
+    database: str, address: str, parameters: Mapping[str, str], *, timeout: int = 10
+) -> psycopg.Connection[Row]:
+    """Connect and set nothing, for this room only; NoConnectionError as in `connect`."""
     import psycopg
 
     try:
@@ -44,12 +57,7 @@ def connect(
         )
     except psycopg.Error as error:
         raise unreachable(error, database, address) from None  # the frames below hold the password
-    try:
-        _settle(connection, database, read_only)
-    except BaseException:
-        connection.close()
-        raise
-    return PostgresSession(connection, database)
+    return connection
 
 
 def _settle(connection: psycopg.Connection[Row], database: str, read_only: bool) -> None:

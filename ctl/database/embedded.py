@@ -13,7 +13,7 @@ import shutil
 import time
 
 from ctl.database import cluster
-from ctl.database.base import ClientCommand, DatabaseStatus, RunProgram
+from ctl.database.base import ClientCommand, DatabaseStatus, Pooling, RunProgram
 from ctl.database.connect import connect, server_version
 from ctl.database.errors import DatabaseError
 from ctl.database.filelock import file_lock
@@ -99,6 +99,10 @@ class EmbeddedDatabase:
     def connect(self, *, read_only: bool = False) -> PostgresSession:
         """Open a session; UnreachableError if it is stopped or was never created."""
         return self._connect(cluster.DATABASE, read_only=read_only)
+
+    def pooling(self) -> Pooling:
+        """Nothing: its socket is its own."""
+        return "none"
 
     def client_command(self, *, read_only: bool = False) -> ClientCommand:
         """Return how to call psql on it; UnreachableError if it is stopped."""

@@ -6,6 +6,7 @@ values stay out of logs. PostgreSQL's DETAIL line is left out for the same reaso
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -47,6 +48,17 @@ class TransientDatabaseError(TransientError):
     def __init__(self, message: str, *, hint: str = "", sqlstate: str = "") -> None:
         super().__init__(message, hint=hint)
         self.sqlstate = sqlstate
+
+
+class NoConnectionError(UnreachableError):
+    """No session could be opened. `kind` is a stable word for why, as far as libpq's text tells.
+
+    One of: password, no-role, no-database, not-allowed, tls, busy, unreachable.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", kind: str = "unreachable") -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
 
 
 def shorten(statement: str) -> str:
@@ -91,14 +103,36 @@ def translated(database: str, statement: str) -> Iterator[None]:
         raise translate(error, database, statement) from error
 
 
-def unreachable(error: psycopg.Error, database: str, address: str) -> RegctlError:
+def unreachable(error: psycopg.Error, database: str, address: str) -> NoConnectionError:
     """Return the error for a connection that could not be made; libpq's text names no password."""
     said = " ".join(str(error).split())
-    hint = "check that the server runs, and host, port and firewall"
+    kind = connection_kind(said)
+    hints = {
+        "password": f"check `user` and `password` of databases.{database} in the site file",
+        "no-role": f"create it on the server, or check `dbname` and `user` of databases.{database}",
+        "no-database": f"create it on the server, or check `dbname` and `user` of databases.{database}",
+        "not-allowed": "the server's pg_hba.conf has no line for this user, database, address and encryption",
+        "tls": f"check the server's certificate, or `sslmode` of databases.{database} in the site file",
+        "busy": "wait until sessions end, or raise max_connections of the server",
+    }
+    hint = hints.get(kind, "check that the server runs, and host, port and firewall")
+    return NoConnectionError(f"database {database} at {address}: {said}", hint=hint, kind=kind)
+
+
+def connection_kind(said: str) -> str:
+    """Say why no session could be opened, from libpq's text; see NoConnectionError.
+
+    libpq hands out no code while it connects, so a server that speaks another language than English gives
+    "unreachable", whose text still says why.
+    """
     if "authentication failed" in said or "no password supplied" in said:
-        hint = f"check `user` and `password` of databases.{database} in the site file"
-    elif "certificate" in said or "SSL" in said:
-        hint = f"check the server's certificate, or `sslmode` of databases.{database} in the site file"
-    elif "does not exist" in said:
-        hint = f"create it on the server, or check `dbname` and `user` of databases.{database}"
-    return UnreachableError(f"database {database} at {address}: {said}", hint=hint)
+        return "password"
+    if "no pg_hba.conf entry" in said or "permission denied for database" in said:
+        return "not-allowed"
+    if "certificate" in said or "SSL" in said:
+        return "tls"
+    if "does not exist" in said:
+        return "no-role" if re.search(r'role "[^"]*" does not exist', said) else "no-database"
+    if "too many c" in said or "remaining connection slots" in said or "is starting up" in said:
+        return "busy"
+    return "unreachable"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ctl.database.base import ClientCommand, DatabaseStatus
+from ctl.database.base import ClientCommand, DatabaseStatus, Pooling
 from ctl.database.connect import connect, server_version
+from ctl.database.pooler import pooling
 from ctl.database.session import PostgresSession
 from ctl.errors import RegctlError
 from ctl.secret import Secret
@@ -55,6 +56,10 @@ class ExternalDatabase:
         """Open a session; UnreachableError if it does not answer or refuses the login."""
         return self._connect(read_only=read_only, timeout=10)
 
+    def pooling(self) -> Pooling:
+        """Open two sessions and compare whom they are served by; nothing is set in either."""
+        return pooling(self.name, self.address, self._parameters())
+
     def client_command(self, *, read_only: bool = False) -> ClientCommand:
         """Return how to call psql on it; the password travels apart, never in argv or environment."""
         password = self.password()
@@ -81,6 +86,9 @@ class ExternalDatabase:
         return self.sslrootcert or _SYSTEM_AUTHORITIES
 
     def _connect(self, *, read_only: bool, timeout: int) -> PostgresSession:
+        return connect(self.name, self.address, self._parameters(), read_only=read_only, timeout=timeout)
+
+    def _parameters(self) -> dict[str, str]:
         parameters = {
             "host": self.host,
             "port": str(self.port),
@@ -92,7 +100,7 @@ class ExternalDatabase:
         password = self.password()
         if password is not None:
             parameters["password"] = password.reveal()
-        return connect(self.name, self.address, parameters, read_only=read_only, timeout=timeout)
+        return parameters
 
 
 def _escaped(field: str) -> str:
