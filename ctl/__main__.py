@@ -14,7 +14,10 @@ def main() -> int:
         _start_fast()
         from ctl.cli import run
 
-        return run(sys.argv[1:])
+        try:
+            return run(sys.argv[1:])
+        finally:
+            _end_fast()
     if sys.stdout is None:  # closed by the caller
         return 0
     try:
@@ -38,6 +41,13 @@ def _start_fast() -> None:
     gc.set_threshold(
         20_000, 20, 20
     )  # what is imported stays; looking through it again and again frees nothing
+
+
+def _end_fast() -> None:
+    """Save a tenth of a second of every end: no look for cycles in all that was loaded, it goes anyway."""
+    import gc
+
+    gc.freeze()
 
 
 if __name__ == "__main__":
