@@ -106,11 +106,11 @@ class RepositoryListing:
     folder: RepositoryFolder
     parts: dict[str, Part]
 
-    def prints(self) -> dict[str, bytes | None]:
+    def prints(self, now_ns: int | None = None) -> dict[str, bytes | None]:
         """Return a print for each part that was listed. What stands beside the parts is in the first."""
         beside = self.folder.findings
         return {
-            name: part.print(beside) if name == REVISIONS else part.print()
+            name: part.print(*([beside] if name == REVISIONS else ()), now_ns=now_ns)
             for name, part in self.parts.items()
         }
 

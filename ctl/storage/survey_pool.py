@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,9 +17,11 @@ from ctl.errors import TransientError
 from ctl.storage import survey_worker
 from ctl.storage.survey_worker import Answer, Content, receive, send
 
-_FOLDERS_AT_ONCE = 4
+_FOLDERS_AT_ONCE = 8
 _FILES_AT_ONCE = 64
 _AHEAD = 2  # batches under way for each worker
+# More processes than processors pay where they wait for the disk, and only there.
+_SLOW_SECONDS = 0.03  # for one batch
 _PIPE = 1 << 20  # bytes: every request under way must fit, or both sides could wait for each other
 
 Request = tuple[str, str | None]
@@ -32,6 +35,7 @@ class _Worker:
         self._ours_in, theirs_out = os.pipe()
         with suppress(OSError):  # a user's pipes may be limited; ordinary requests fit all the same
             fcntl.fcntl(self._ours_out, fcntl.F_SETPIPE_SZ, _PIPE)
+            fcntl.fcntl(self._ours_in, fcntl.F_SETPIPE_SZ, _PIPE)  # it works on while we do other things
         try:
             self._pid = os.posix_spawn(
                 sys.executable,
@@ -69,7 +73,10 @@ class _Worker:
 
 
 class Pool:
-    """Processes for one tree. One stream of requests at a time; a stream left early closes the pool."""
+    """Up to `count` processes for one tree.
+
+    One stream of requests at a time; a stream left early closes the pool.
+    """
 
     def __init__(self, root: str, count: int) -> None:
         self._root = root
@@ -98,6 +105,10 @@ class Pool:
         for worker in workers:
             worker.wait()
 
+    def _add_workers(self, count: int) -> None:
+        for _ in range(min(count, self._count) - len(self._workers)):
+            self._workers.append(_Worker(self._root))
+
     def _stream(self, limit: int | None, requests: Iterable[Any], size: int) -> Iterator[Any]:
         source = iter(requests)
         waiting: deque[tuple[_Worker, int]] = deque()
@@ -118,11 +129,11 @@ class Pool:
         self, limit: int | None, source: Iterator[Any], size: int, waiting: deque[tuple[_Worker, int]]
     ) -> Iterator[Any]:
         if not self._workers:
-            self._workers.extend(_Worker(self._root) for _ in range(self._count))
+            self._add_workers(os.cpu_count() or 1)
         turn = 0
         while True:
-            while len(waiting) < _AHEAD * self._count and (batch := list(islice(source, size))):
-                worker = self._workers[turn % self._count]
+            while len(waiting) < _AHEAD * len(self._workers) and (batch := list(islice(source, size))):
+                worker = self._workers[turn % len(self._workers)]
                 worker.ask((limit, batch))
                 waiting.append((worker, len(batch)))
                 turn += 1
@@ -130,7 +141,10 @@ class Pool:
                 return
             worker, expected = waiting[0]
             while expected:
+                asked = time.monotonic()
                 answers = worker.answer()
+                if time.monotonic() - asked > _SLOW_SECONDS:
+                    self._add_workers(self._count)
                 expected -= len(answers)
                 if not expected:
                     waiting.popleft()  # nothing of this batch is left in the pipe

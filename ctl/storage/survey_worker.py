@@ -157,12 +157,15 @@ def _exactly(handle: int, count: int) -> bytes:
 def main() -> None:
     """Answer batches of requests until stdin ends: (None, surveys) or (limit, paths to read)."""
     root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    while (batch := receive(0)) is not None:
-        limit, requests = batch
-        if limit is None:
-            send(1, [survey(root, path, leaf) for path, leaf in requests])
-        else:
-            send_contents(root, requests, limit)
+    try:
+        while (batch := receive(0)) is not None:
+            limit, requests = batch
+            if limit is None:
+                send(1, [survey(root, path, leaf) for path, leaf in requests])
+            else:
+                send_contents(root, requests, limit)
+    except BrokenPipeError:
+        pass  # nobody wants the rest
     os._exit(0)  # there is nothing to tidy up, and tidying takes longer than a survey
 
 
