@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -9,8 +10,11 @@ import click
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ctl.context import Context
     from ctl.recipes.model import Recipe, Scope
+    from ctl.steps.plan_file import PlannedCollection
     from ctl.world import World
 
 
@@ -38,7 +42,6 @@ def command(click_context: click.Context, given: str | None, mode: str | None, d
 @pass_context
 def _collect(context: Context, given: str | None, mode: str | None, delete_untagged: bool) -> None:
     from ctl.errors import UsageError
-    from ctl.steps.garbage_outcome import garbage_report
 
     if mode is None and not context.options.dry_run:
         raise UsageError(
@@ -46,23 +49,34 @@ def _collect(context: Context, given: str | None, mode: str | None, delete_untag
             hint="`regctl gc --read-only` (pulls go on) or `regctl gc --stopped`; `--dry-run` looks first",
         )
     registry = context.registry_name(given)
-    recipe = collection_recipe(
-        context.world,
-        registry,
-        mode=mode,
-        delete_untagged=delete_untagged,
-        refresh=not context.options.dry_run,  # a dry run overlays what changed instead of importing it
-    )
-    context.show(garbage_report(context.run(recipe), registry))
+    with ExitStack() as stack:
+        ahead = None
+        if context.options.dry_run:  # it overlays what changed instead of importing it
+            from ctl.steps.plan_ahead import planning
+
+            ahead = stack.enter_context(planning(context.world, registry, delete_untagged=delete_untagged))
+        recipe = collection_recipe(
+            context.world, registry, mode=mode, delete_untagged=delete_untagged, ahead=ahead
+        )
+        run = context.run(recipe)
+    from ctl.steps.garbage_outcome import garbage_report
+
+    context.show(garbage_report(run, registry))
 
 
 def collection_recipe(
-    world: World, registry: str, *, mode: str | None, delete_untagged: bool, refresh: bool = True
+    world: World,
+    registry: str,
+    *,
+    mode: str | None,
+    delete_untagged: bool,
+    ahead: Callable[[], PlannedCollection] | None = None,
 ) -> Recipe:
     """Write the recipe of a collection: plan and keep aside, close, compare, collect, put back, open.
 
-    With `refresh` the catalog database, where there is one, is brought up to date before and after.
-    A `mode` of None is for a dry run only: it plans, and asks no node whether it can be closed.
+    The catalog database, where there is one, is brought up to date before and after. `ahead` and a `mode`
+    of None are for a dry run only: the first is the plan that it shows, so nothing is brought up to date;
+    with the second it plans, and asks no node whether it can be closed.
     """
     from ctl.recipes.model import Do, Recipe, Within
     from ctl.steps.collect_garbage import CollectGarbage
@@ -71,7 +85,7 @@ def collection_recipe(
     from ctl.steps.read_garbage import catalog_is_ready
 
     options = {"registry": registry, "delete_untagged": delete_untagged}
-    collect = CollectGarbage(node=collecting_node(world, registry).host, **options)
+    collect = CollectGarbage(node=collecting_node(world, registry).host, **options).planned(ahead)
     body: tuple[Do | Within, ...] = (Do(collect),)
     if mode:
         from ctl.steps.compare_collector import CompareCollector
@@ -82,7 +96,7 @@ def collection_recipe(
         body = (Within(_closed(world, registry, mode), (keeping,)),)
     window = Within((KeepAside(**options),), body)
     imports: tuple[Do, ...] = ()
-    if refresh and catalog_is_ready(world, registry):
+    if ahead is None and catalog_is_ready(world, registry):
         from ctl.steps.import_tree import ImportTree
 
         imports = (Do(ImportTree(registry=registry)),)

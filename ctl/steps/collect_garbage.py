@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import PrivateAttr
 
 from ctl.catalog.digests import blob_path, revision_path
 from ctl.errors import RegctlError
@@ -33,6 +35,13 @@ class CollectGarbage(Step):
     interruptible: ClassVar[bool] = True  # killed at any point, a second run ends the same (2.8.2, measured)
     irreversible: ClassVar[bool] = True
 
+    _ahead: Callable[[], PlannedCollection] | None = PrivateAttr(None)
+
+    def planned(self, ahead: Callable[[], PlannedCollection] | None) -> Self:
+        """Have the preview show a plan that is already being made; no argument, so in no journal."""
+        self._ahead = ahead
+        return self
+
     def title(self) -> str:
         return f"collect the garbage of {self.registry}"
 
@@ -40,9 +49,9 @@ class CollectGarbage(Step):
         return self.node
 
     def preview(self, here: Target) -> Preview:
-        plan = plan_now(here.world, self.registry, self.delete_untagged)
-        window = estimate_window(here.world, self.registry, plan)
         collector = collector_of(here.world, self.registry)
+        plan = self._ahead() if self._ahead else plan_now(here.world, self.registry, self.delete_untagged)
+        window = estimate_window(here.world, self.registry, plan, collector.version)
         line = shlex.join(collector.command(dry_run=False, delete_untagged=self.delete_untagged).argv)
         return Preview(
             self.title(),

@@ -13,9 +13,12 @@ from ctl.steps.collector_job import forget_jobs
 from ctl.steps.kept_paths import kept_paths
 from ctl.steps.plan_file import PlannedCollection, forget_plan, plan_path, save_plan
 from ctl.steps.read_garbage import read_plan
+from ctl.steps.storage_gate import metadata_in_use
 from ctl.storage.aside import Aside, Kept
 
 if TYPE_CHECKING:
+    from packaging.version import Version
+
     from ctl.world import World
 
 DRAIN_SECONDS = 1.0  # what a restart usually waits for uploads; the real wait ends with the last one
@@ -92,13 +95,12 @@ def keep_live(here: Target, registry: str, plan: PlannedCollection, *, only: boo
     return aside_of(here, registry).keep(paths, only=only)
 
 
-def estimate_window(world: World, registry: str, plan: PlannedCollection) -> float:
+def estimate_window(world: World, registry: str, plan: PlannedCollection, version: Version) -> float:
     """Estimate for how many seconds pushes are refused, from the storage's latency measured now."""
-    collector = collector_of(world, registry)
     one_pass = collector_seconds(
         plan.workload,
         latency=plan.latency,
-        major=collector.version.major,
+        major=version.major,
         delete_untagged=plan.delete_untagged,
     )
     return plan.seconds + window_seconds(  # the plan is made once more inside it
@@ -133,15 +135,7 @@ def storage_problems(world: World, registry: str) -> Iterator[Problem]:
             f"{os.path.join(storage.root, tree)} holds blobs, but no repositories: all would be garbage",
             hint="is part of the storage not mounted, or moved away?",
         )
-    try:
-        _folders, files = storage.list_directory("docker/registry/lockfiles")
-    except OSError:
-        return
-    if "database-in-use" in files:
-        yield Problem(
-            "the storage says that a metadata database is in use: offline collection would delete live data",
-            hint="use the registry's online collection",
-        )
+    yield from metadata_in_use(world, registry)
 
 
 def _config_problems(world: World, registry: str, host: str) -> Iterator[Problem]:

@@ -46,9 +46,18 @@ def plan_from_catalog(
     """Return the plan, the collector's workload, and paths of a few links to measure with.
 
     `survey` returns the look over the tree; while it is still being taken, the database already answers
-    for the case that nothing changed since the import, which is the usual one.
+    for the case that nothing changed since the import, which is the usual one. All its answers are of one
+    moment, so an import that ends meanwhile cannot have its prints taken for those of older rows.
     """
-    queries = GarbageQueries(reader)
+    with reader.session.transaction():
+        reader.session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.session.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # a look takes its time
+        return _plan_from_snapshot(GarbageQueries(reader), storage, survey, delete_untagged=delete_untagged)
+
+
+def _plan_from_snapshot(
+    queries: GarbageQueries, storage: Storage, survey: Callable[[], Surveyed], *, delete_untagged: bool
+) -> tuple[GarbagePlan, Workload, list[str]]:
     manifests, layer_links, product = queries.workload()
     count, size = queries.stored()
     workload = Workload(manifests, count, layer_links, product)

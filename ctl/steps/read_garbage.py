@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ctl.catalog.digests import revision_path, unpack
 from ctl.catalog.fresh import hiding, parse_stored, read_links
 from ctl.catalog.links import listed_blobs
-from ctl.catalog.surveyed import SAMPLE, survey_tree
+from ctl.catalog.surveyed import SAMPLE, Look
 from ctl.catalog.tree import PARTS, Tree
 from ctl.errors import RefusedError, UnreachableError
 from ctl.plans.collection_time import Workload
@@ -38,14 +37,23 @@ def usable(state: CatalogState, storage: Storage) -> bool:
     return not state.missing and state.generation > 0 and state.root == storage.root
 
 
-def read_plan(world: World, registry: str, *, delete_untagged: bool) -> PlannedCollection:
+def read_plan(
+    world: World,
+    registry: str,
+    *,
+    delete_untagged: bool,
+    storage: Storage | None = None,
+    look: Look | None = None,
+) -> PlannedCollection:
     """Plan from the catalog and what the tree says anew, or from the tree alone; writes nothing.
 
+    `storage` is the registry's own, where the caller wants to read it in a way of its own; `look` is one
+    over its tree that the caller has begun already.
     Raises UnreachableError if the storage is not there, RefusedError if part of it cannot be seen.
     """
     started = time.monotonic()
-    storage = world.storage(registry)
-    found = _from_catalog(world, registry, delete_untagged=delete_untagged)
+    storage = storage or world.storage(registry)
+    found = _from_catalog(world, registry, storage, look, delete_untagged=delete_untagged)
     source = "catalog" if found else "tree"
     if found is None:
         holdings, sample = holdings_of_tree(storage)
@@ -64,16 +72,15 @@ def read_plan(world: World, registry: str, *, delete_untagged: bool) -> PlannedC
 
 
 def _from_catalog(
-    world: World, registry: str, *, delete_untagged: bool
+    world: World, registry: str, storage: Storage, look: Look | None, *, delete_untagged: bool
 ) -> tuple[GarbagePlan, Workload, list[str]] | None:
     """Plan from the catalog database; None where it does not run or holds no complete import."""
     if world.registry(registry).database is None:
         return None
-    catalog, storage = world.catalog(registry), world.storage(registry)
+    catalog = world.catalog(registry)
     # The tree is looked over by processes of its own, so it costs nothing to begin before the database
     # driver is even loaded.
-    with ThreadPoolExecutor(1, thread_name_prefix="survey") as pool, ExitStack() as stack:
-        survey = pool.submit(survey_tree, storage)
+    with look or Look(storage) as look, ExitStack() as stack:
         try:
             reader = stack.enter_context(catalog.open())
         except UnreachableError:  # stopped, never created, or not answering: the tree says it all too
@@ -82,7 +89,7 @@ def _from_catalog(
             return None
         from ctl.steps.read_catalog import plan_from_catalog
 
-        return plan_from_catalog(reader, storage, survey.result, delete_untagged=delete_untagged)
+        return plan_from_catalog(reader, storage, look.result, delete_untagged=delete_untagged)
 
 
 def holdings_of_tree(storage: Storage) -> tuple[Holdings, list[str]]:
