@@ -13,6 +13,9 @@ from ctl.errors import RegctlError
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg import sql
+
+    from ctl.secret import Secret
 
 _COPY_IN = re.compile(
     r"\s*COPY\s+(?P<table>[^\s(]+)\s*\((?P<columns>[^()]*)\)\s*FROM\s+STDIN\s*;?\s*", re.IGNORECASE
@@ -45,6 +48,18 @@ class PostgresSession:
         """Run a statement; return the number of rows it touched (0 where it does not say)."""
         with translated(self._database, query):
             return max(0, self._connection.execute(query, parameters or None).rowcount)
+
+    def run(self, statement: sql.SQL | sql.Composed, shown: str) -> None:
+        """Run a statement composed of quoted names and values; only `shown` appears in an error."""
+        with translated(self._database, shown):
+            self._connection.execute(statement)
+
+    def scram_verifier(self, role: str, password: Secret) -> str:
+        """Return what a server stores of a password instead of it; computed here, nothing is sent."""
+        verifier = self._connection.pgconn.encrypt_password(
+            password.reveal().encode(), role.encode(), b"scram-sha-256"
+        )
+        return verifier.decode()
 
     def rows(self, query: LiteralString, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a query."""
