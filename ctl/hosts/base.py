@@ -106,8 +106,10 @@ class Host(Protocol):
         """Say what became of a job; only reads."""
         ...
 
-    def job_output(self, job_id: str, stream: Literal["stdout", "stderr"], offset: int = 0) -> bytes:
-        """Return what the job has printed from that byte on; only reads."""
+    def job_output(
+        self, job_id: str, stream: Literal["stdout", "stderr"], offset: int = 0, limit: int | None = None
+    ) -> bytes:
+        """Return what the job has printed from that byte on, `limit` bytes at most; only reads."""
         ...
 
     def kill_job(self, job_id: str, grace: timedelta) -> None:

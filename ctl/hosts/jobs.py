@@ -151,13 +151,15 @@ class Jobs:
             time.sleep(_POLL)
         return JobStatus("exited", code)
 
-    def output(self, job_id: str, stream: Literal["stdout", "stderr"], offset: int) -> bytes:
-        """Return what the job has printed from that byte on."""
+    def output(
+        self, job_id: str, stream: Literal["stdout", "stderr"], offset: int, limit: int | None = None
+    ) -> bytes:
+        """Return what the job has printed from that byte on, `limit` bytes at most."""
         path = os.path.join(self._path(job_id), stream)
         try:
             with open(path, "rb") as file:
                 file.seek(offset)
-                return file.read()
+                return file.read() if limit is None else file.read(limit)
         except FileNotFoundError:
             return b""
         except OSError as error:

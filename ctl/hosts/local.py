@@ -34,9 +34,11 @@ class LocalHost:
         """Say what became of a job; only reads."""
         return self._jobs.status(job_id)
 
-    def job_output(self, job_id: str, stream: Literal["stdout", "stderr"], offset: int = 0) -> bytes:
-        """Return what the job has printed from that byte on; only reads."""
-        return self._jobs.output(job_id, stream, offset)
+    def job_output(
+        self, job_id: str, stream: Literal["stdout", "stderr"], offset: int = 0, limit: int | None = None
+    ) -> bytes:
+        """Return what the job has printed from that byte on, `limit` bytes at most; only reads."""
+        return self._jobs.output(job_id, stream, offset, limit)
 
     def kill_job(self, job_id: str, grace: timedelta) -> None:
         """TERM the job's whole session, KILL it after the grace; return when it is proved dead."""

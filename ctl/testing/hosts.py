@@ -160,13 +160,16 @@ class MemoryHost:
             return JobStatus("running", process=job.process.info)
         return JobStatus("exited", job.process.ended)
 
-    def job_output(self, job_id: str, stream: Literal["stdout", "stderr"], offset: int = 0) -> bytes:
-        """Return what the job has printed from that byte on."""
+    def job_output(
+        self, job_id: str, stream: Literal["stdout", "stderr"], offset: int = 0, limit: int | None = None
+    ) -> bytes:
+        """Return what the job has printed from that byte on, `limit` bytes at most."""
         job = self._jobs.get(checked_id(job_id))
         if job is None or job.process is None or job.log is not None:
             return b""
         script = job.process.script
-        return (script.stdout if stream == "stdout" else script.stderr)[offset:]
+        printed = (script.stdout if stream == "stdout" else script.stderr)[offset:]
+        return printed if limit is None else printed[:limit]
 
     def kill_job(self, job_id: str, grace: timedelta) -> None:
         """End a job; one that was only claimed never starts."""

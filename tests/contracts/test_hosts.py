@@ -92,6 +92,8 @@ def test_a_job_runs_on_and_leaves_its_exit_code_and_output(host: Host) -> None:
     assert ended(host, "job-1") == JobStatus("exited", 3)
     assert host.job_output("job-1", "stdout") == b"one\ntwo\n"
     assert host.job_output("job-1", "stdout", 4) == b"two\n"
+    assert host.job_output("job-1", "stdout", 1, 3) == b"ne\n"
+    assert host.job_output("job-1", "stdout", 4, 100) == b"two\n"
     assert host.job_output("job-1", "stderr") == b"err\n"
 
 
