@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ctl.catalog.digests import blob_path, revision_path, unpack
 from ctl.catalog.links import Drop, changed_links, listed_blobs, listed_links, listed_tags
+from ctl.catalog.merge import merged, together
 from ctl.catalog.model import Finding
 from ctl.catalog.tree import LAYERS, REVISIONS, TAGS, RepositoryListing, Tree
 from ctl.storage.base import Entry
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 MISSING, EXTRA, DIFFERENT, BROKEN = "missing", "extra", "different", "broken"
 _NO_LIMIT_NS = 0  # no stored mtime is sure: read everything
 _WORD = {REVISIONS: "manifest", LAYERS: "layer", TAGS: "tag"}
-Left = TypeVar("Left")
-Right = TypeVar("Right")
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Comparing:
         for found in layout.findings:
             self.result.note(found)
         listings = self.tree.links(layout.repositories)
-        for listing, stored in _merged(
+        for listing, stored in merged(
             listings, self.reader.repositories(), lambda one: one.folder.name, lambda one: one.name
         ):
             self._repository(listing, stored)
@@ -158,7 +157,7 @@ class Comparing:
     def _blobs(self, shards: list[str]) -> None:
         """Compare stored blobs with the catalogued ones and with what manifests need, by digest."""
         stored, catalogued = self._stored(shards), self.reader.blobs()
-        for digest, on_disk, row, need in _together(stored, catalogued, self.reader.needed_blobs()):
+        for digest, on_disk, row, need in together(stored, catalogued, self.reader.needed_blobs()):
             self.result.blobs += on_disk is not None
             wrong = self._wrong(digest, on_disk, need)
             if wrong and self._break(digest, wrong[0], wrong[1]):
@@ -221,39 +220,3 @@ class Comparing:
                 self._mismatched.update(wrong)
             yield from found
             self.advance(len(listing.part))
-
-
-def _merged(
-    left: Iterable[Left],
-    right: Iterable[Right],
-    left_key: Callable[[Left], str],
-    right_key: Callable[[Right], str],
-) -> Iterator[tuple[Left | None, Right | None]]:
-    """Pair two streams sorted by key; None where one side has nothing."""
-    ours, theirs = iter(left), iter(right)
-    one, other = next(ours, None), next(theirs, None)
-    while one is not None or other is not None:
-        if other is None or (one is not None and left_key(one) < right_key(other)):
-            yield one, None
-            one = next(ours, None)
-        elif one is None or right_key(other) < left_key(one):
-            yield None, other
-            other = next(theirs, None)
-        else:
-            yield one, other
-            one, other = next(ours, None), next(theirs, None)
-
-
-def _together(*streams: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Yield (key, row or None of each stream); each stream is sorted by its rows' first column."""
-    heads = [next(stream, None) for stream in streams]
-    while keys := [bytes(head[0]) for head in heads if head is not None]:
-        key = min(keys)
-        row: list[Any] = [key]
-        for index, head in enumerate(heads):
-            if head is not None and bytes(head[0]) == key:
-                row.append(head)
-                heads[index] = next(streams[index], None)
-            else:
-                row.append(None)
-        yield tuple(row)

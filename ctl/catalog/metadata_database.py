@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, LiteralString
 
@@ -93,6 +93,16 @@ class DatabaseReference:
     repository: str
     manifest: str
     to: Descriptor
+
+
+@dataclass(frozen=True)
+class ImportRecord:
+    """What the database itself says about the last complete import. None where it has no record of one."""
+
+    tags_started_at: datetime | None = None
+    tags_finished_at: datetime | None = None
+    tags: int | None = None  # how many it imported
+    blobs_started_at: datetime | None = None  # of step three; None: it never came to its end
 
 
 class MetadataCatalog:
@@ -189,6 +199,52 @@ class MetadataCatalog:
         """Yield the digest of every config and layer that some manifest uses, once each, in order."""
         for digest, _ in self._stream("metadata_needed_blobs"):
             yield unpack(bytes(digest))
+
+    def used_blobs(self) -> Iterator[tuple[str, str]]:
+        """Yield (repository, digest) of each config and layer that a repository's manifests use, once."""
+        for path, digest in self._stream("metadata_used_blobs"):
+            yield path, unpack(bytes(digest))
+
+    def indexes(self) -> Iterator[tuple[str, str, bytes]]:
+        """Yield (repository, digest, payload) of every index, by repository and digest."""
+        for path, digest, payload in self._stream("metadata_indexes", _PAYLOADS):
+            yield path, unpack(bytes(digest)), bytes(payload)
+
+    def altered(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (repository, digest, digest of its bytes) where a manifest has other bytes than it should.
+
+        The importer takes such a manifest in, and the registry serves it under the wrong digest.
+        """
+        for path, digest, hashed in self._stream("metadata_altered"):
+            yield path, unpack(bytes(digest)), unpack(bytes(hashed))
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digest of every manifest, once each, in order."""
+        for (digest,) in self._stream("metadata_digests"):
+            yield unpack(bytes(digest))
+
+    def holders(self, digest: str) -> list[str]:
+        """Return the repositories that hold a manifest."""
+        return [
+            str(path) for (path,) in self._session.rows(self._queries["metadata_holders"], (pack(digest),))
+        ]
+
+    def last_import(self) -> ImportRecord:
+        """Return what the import's own statistics say of the last complete one."""
+        found = ImportRecord()
+        if (
+            self._session.one("SELECT FROM pg_class WHERE oid = to_regclass('public.import_statistics')")
+            is None
+        ):
+            return found
+        for tags, began, ended, failed, blobs, third, thirded, failed_3, count in self._session.rows(
+            self._queries["metadata_imports"]
+        ):
+            if tags and ended and not failed and found.tags_finished_at is None:
+                found = replace(found, tags_started_at=began, tags_finished_at=ended, tags=int(count))
+            if blobs and thirded and not failed_3 and found.blobs_started_at is None:
+                found = replace(found, blobs_started_at=third)
+        return found
 
     def users_of(self, digest: str) -> list[tuple[str, str]]:
         """Return (repository, manifest) of all that use a blob."""

@@ -149,3 +149,52 @@ JOIN reached AS m
     AND t.repository_id = m.repository_id
     AND t.manifest_id = m.id
 ORDER BY t.name COLLATE "C"
+
+-- name: metadata_used_blobs
+SELECT r.path, q.digest
+FROM (
+    SELECT top_level_namespace_id, repository_id, digest FROM layers
+    UNION
+    SELECT top_level_namespace_id, repository_id, configuration_blob_digest FROM manifests
+    WHERE configuration_blob_digest IS NOT NULL
+) AS q
+JOIN repositories AS r ON r.top_level_namespace_id = q.top_level_namespace_id AND r.id = q.repository_id
+ORDER BY r.path COLLATE "C", q.digest
+
+-- name: metadata_indexes
+SELECT r.path, m.digest, m.payload
+FROM manifests AS m
+JOIN media_types AS mt ON mt.id = m.media_type_id
+JOIN repositories AS r ON r.top_level_namespace_id = m.top_level_namespace_id AND r.id = m.repository_id
+WHERE mt.media_type LIKE '%index%' OR mt.media_type LIKE '%manifest.list%'
+ORDER BY r.path COLLATE "C", m.digest
+
+-- name: metadata_altered
+SELECT r.path, m.digest, q.hashed
+FROM manifests AS m
+CROSS JOIN LATERAL (
+    SELECT CASE get_byte(m.digest, 0)
+        WHEN 1 THEN '\x01'::bytea || sha256(m.payload)
+        WHEN 2 THEN '\x02'::bytea || sha512(m.payload)
+    END AS hashed
+) AS q
+JOIN repositories AS r ON r.top_level_namespace_id = m.top_level_namespace_id AND r.id = m.repository_id
+WHERE q.hashed <> m.digest
+ORDER BY r.path COLLATE "C", m.digest
+
+-- name: metadata_digests
+SELECT DISTINCT m.digest FROM manifests AS m ORDER BY m.digest
+
+-- name: metadata_holders
+SELECT r.path
+FROM manifests AS m
+JOIN repositories AS r ON r.top_level_namespace_id = m.top_level_namespace_id AND r.id = m.repository_id
+WHERE m.digest = %s
+ORDER BY r.path COLLATE "C"
+
+-- name: metadata_imports
+SELECT tag_import, tag_import_started_at, tag_import_finished_at, tag_import_error,
+    blob_import, blob_import_started_at, blob_import_finished_at, blob_import_error, tags_count
+FROM import_statistics
+WHERE finished_at IS NOT NULL
+ORDER BY id DESC
