@@ -10,6 +10,7 @@ from typing import Any
 from packaging.version import Version
 
 from ctl.engines.base import CollectionOutput, ConfigMistake, ParsedConfig
+from ctl.engines.base import CollectionParser as Parser
 from ctl.engines.distribution_parsers import CollectionParser, parse_duration, parse_version_line
 from ctl.errors import RefusedError
 from ctl.hosts.base import Command
@@ -47,7 +48,7 @@ class Distribution:
         argv = (binary, "garbage-collect", *options, config_file)
         return Command(argv, env=self._environment(version))
 
-    def collection_parser(self) -> CollectionParser:
+    def collection_parser(self) -> Parser:
         """Return a parser that takes the output piece by piece."""
         return CollectionParser()
 

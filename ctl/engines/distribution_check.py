@@ -14,12 +14,11 @@ from packaging.version import Version
 from ctl.engines import distribution_schema as schema
 from ctl.engines import distribution_storage
 from ctl.engines.base import ConfigMistake
-from ctl.engines.distribution_parsers import parse_duration
 from ctl.engines.distribution_schema import Kind
 from ctl.engines.distribution_values import meant, section_of
+from ctl.engines.schema_walk import IGNORED, typed
 
 _Config = Mapping[str, Any]
-_IGNORED = "the registry ignores it without a word"
 
 
 def check(config: _Config, version: Version) -> Iterator[ConfigMistake]:
@@ -30,7 +29,7 @@ def check(config: _Config, version: Version) -> Iterator[ConfigMistake]:
         if name not in top:
             yield _unknown_section(name, top, version)
         elif name not in ("version", "storage", "auth"):
-            yield from _typed(name, value, top[name])
+            yield from typed(name, value, top[name])
     yield from distribution_storage.check(config.get("storage"), version)
     yield from _auth(config, version)
     yield from _http(config)
@@ -52,94 +51,7 @@ def _unknown_section(name: str, top: Mapping[str, Kind], version: Version) -> Co
         **(schema.REMOVED_3 if version.major >= 3 else schema.ONLY_3),
     }
     hint = known_elsewhere.get(name) or meant(name, top)
-    return ConfigMistake(name, f"unknown section; {_IGNORED}", hint)
-
-
-def _typed(path: str, value: Any, kind: Kind) -> Iterator[ConfigMistake]:
-    if value is None or kind.name == "any":
-        return
-    if kind.name == "section":
-        yield from _section(path, value, kind.keys)
-    elif kind.name == "list":
-        yield from _list(path, value, kind.keys)
-    elif kind.name == "headers":
-        yield from _headers(path, value)
-    else:
-        message, fatal = _scalar(value, kind)
-        if message:
-            hint = meant(str(value), kind.choices) if kind.name == "choice" else _HINTS.get(kind.name, "")
-            yield ConfigMistake(path, message, hint, fatal=fatal)
-
-
-_HINTS = {
-    "bool": "write true or false, without quotes",
-    "int": "write a whole number, without quotes",
-    "duration": "write it with Go's units, such as 168h, 5m30s or 500ms; there are no days",
-    "texts": "write a list, one `- value` a line",
-}
-
-
-def _scalar(value: Any, kind: Kind) -> tuple[str, bool]:
-    """Return (what is wrong, whether the registry would not start); ("", False) if nothing is."""
-    name = kind.name
-    plain = isinstance(value, str | int | float | bool)
-    if name == "bool" and not isinstance(value, bool):
-        return f"{value!r} is not true or false", True
-    if name == "int" and (isinstance(value, bool) or not isinstance(value, int)):
-        return f"{value!r} is not a whole number", True
-    if name == "text" and not plain:
-        return "a text was expected", True
-    if name == "texts" and not (
-        isinstance(value, list) and all(isinstance(v, str | int | float) for v in value)
-    ):
-        # yaml.v2 takes a single word for a list of one
-        return ("", False) if isinstance(value, str) else ("a list of texts was expected", True)
-    if name == "map" and not isinstance(value, Mapping):
-        return "a map was expected", True
-    if name == "duration":
-        return _duration(value)
-    if name == "choice":
-        word = str(value).lower() if kind.lower else str(value)
-        if word not in kind.choices:
-            return f"{value!r} is none of {', '.join(kind.choices)}", True
-    return "", False
-
-
-def _duration(value: Any) -> tuple[str, bool]:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return "a duration was expected", True
-    if isinstance(value, str):
-        return ("", False) if parse_duration(value) is not None else (f"{value!r} is not a duration", True)
-    return (f"{value} without a unit means {value} nanoseconds", False) if value else ("", False)
-
-
-def _section(path: str, value: Any, keys: Mapping[str, Kind]) -> Iterator[ConfigMistake]:
-    if not isinstance(value, Mapping):
-        yield ConfigMistake(path, "a section (a map) was expected", fatal=True)
-        return
-    for name, inner in value.items():
-        if name in keys:
-            yield from _typed(f"{path}.{name}", inner, keys[name])
-        else:
-            yield ConfigMistake(f"{path}.{name}", f"unknown key; {_IGNORED}", meant(name, keys))
-
-
-def _list(path: str, value: Any, keys: Mapping[str, Kind]) -> Iterator[ConfigMistake]:
-    if not isinstance(value, list):
-        yield ConfigMistake(path, "a list was expected", fatal=True)
-        return
-    for number, entry in enumerate(value):
-        yield from _section(f"{path}[{number}]", entry, keys)
-
-
-def _headers(path: str, value: Any) -> Iterator[ConfigMistake]:
-    if not isinstance(value, Mapping):
-        yield ConfigMistake(path, "a map of header names was expected", fatal=True)
-        return
-    for name, inner in value.items():
-        message, fatal = _scalar(inner, schema.TEXTS)
-        if message:
-            yield ConfigMistake(f"{path}.{name}", message, "write it as [value]", fatal=fatal)
+    return ConfigMistake(name, f"unknown section; {IGNORED}", hint)
 
 
 def _auth(config: _Config, version: Version) -> Iterator[ConfigMistake]:
@@ -162,7 +74,7 @@ def _auth(config: _Config, version: Version) -> Iterator[ConfigMistake]:
         given = options if isinstance(options, Mapping) else {}
         for key in given:
             if key not in known[name]:
-                message = f"unknown key; {_IGNORED}"
+                message = f"unknown key; {IGNORED}"
                 yield ConfigMistake(f"auth.{name}.{key}", message, meant(key, known[name]))
         for key in schema.AUTH_REQUIRED.get(name, ()):
             if not given.get(key):

@@ -63,10 +63,11 @@ def _driver(name: str, value: Any, version: Version) -> Iterator[ConfigMistake]:
             if key not in known[name]:
                 yield ConfigMistake(f"{path}.{key}", _IGNORED, meant(key, known[name]))
         if name == "filesystem":
-            yield from _root_directory(given)
+            yield from root_directory(given)
 
 
-def _root_directory(given: Mapping[str, Any]) -> Iterator[ConfigMistake]:
+def root_directory(given: Mapping[str, Any]) -> Iterator[ConfigMistake]:
+    """Yield what is wrong with the filesystem driver's directory."""
     path = "storage.filesystem.rootdirectory"
     root = given.get("rootdirectory")
     if root is None:
@@ -78,7 +79,8 @@ def _root_directory(given: Mapping[str, Any]) -> Iterator[ConfigMistake]:
         yield ConfigMistake(path, "relative: it depends on where the process is started", "write it from /")
 
 
-def _cache(value: Mapping[str, Any]) -> Iterator[ConfigMistake]:
+def cache(value: Mapping[str, Any]) -> Iterator[ConfigMistake]:
+    """Yield what is wrong with the cache for blob descriptors."""
     key = "blobdescriptor" if "blobdescriptor" in value else "layerinfo"
     kind = value.get(key)
     if kind is not None and kind not in ("redis", "inmemory"):
@@ -90,7 +92,8 @@ def _cache(value: Mapping[str, Any]) -> Iterator[ConfigMistake]:
         yield ConfigMistake("storage.cache.blobdescriptorsize", message, "write a number", fatal=True)
 
 
-def _delete(value: Mapping[str, Any]) -> Iterator[ConfigMistake]:
+def delete(value: Mapping[str, Any]) -> Iterator[ConfigMistake]:
+    """Yield what is wrong with `storage.delete`."""
     enabled = value.get("enabled")
     if enabled is not None and not isinstance(enabled, bool):
         message = f"{enabled!r} is not true or false: deleting stays off without a word"
@@ -110,7 +113,8 @@ def _tag(value: Mapping[str, Any]) -> Iterator[ConfigMistake]:
         yield ConfigMistake("storage.tag.concurrencylimit", message, "write a number", fatal=True)
 
 
-def _maintenance(value: Mapping[str, Any]) -> Iterator[ConfigMistake]:
+def maintenance(value: Mapping[str, Any]) -> Iterator[ConfigMistake]:
+    """Yield what is wrong with read-only mode and the purging of uploads."""
     if "readonly" in value:
         read_only = value["readonly"]
         path = "storage.maintenance.readonly"
@@ -161,9 +165,9 @@ def _strangers(path: str, value: Mapping[str, Any], keys: tuple[str, ...]) -> It
 
 
 _RULES = {
-    "cache": _cache,
-    "delete": _delete,
+    "cache": cache,
+    "delete": delete,
     "redirect": _redirect,
     "tag": _tag,
-    "maintenance": _maintenance,
+    "maintenance": maintenance,
 }
