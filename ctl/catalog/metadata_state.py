@@ -60,7 +60,7 @@ def _has_tables(session: Session) -> bool:
 
 
 def _count(session: Session, table: LiteralString) -> Count:
-    row = session.one(f"SELECT count(*) FROM (SELECT FROM {table} LIMIT {COUNTED + 1}) AS some")  # noqa: S608
+    row = session.one(f"SELECT count(*) FROM (SELECT FROM {table} LIMIT {COUNTED + 1}) AS found")  # noqa: S608
     found = int(row[0]) if row else 0
     if found <= COUNTED:
         return Count(found)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
 from ctl.catalog.digests import blob_path, revision_path
 from ctl.errors import RegctlError
-from ctl.recipes.model import Before, Preview, ProbeAnswer, Step, StepReport, Target
+from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
 from ctl.report.events import Progress
 from ctl.report.model import Text
 from ctl.steps.collection import collector_of
@@ -19,6 +19,7 @@ from ctl.steps.collector_job import end_jobs, follow, start_or_find
 from ctl.steps.garbage_report import per_repository, preview_blocks, preview_data
 from ctl.steps.keep_aside import estimate_window, plan_now
 from ctl.steps.plan_file import PlannedCollection, load_plan, plan_path
+from ctl.steps.storage_gate import metadata_in_use
 
 
 class CollectGarbage(Step):
@@ -47,6 +48,9 @@ class CollectGarbage(Step):
 
     def host(self) -> str:
         return self.node
+
+    def check(self, here: Target) -> Iterator[Problem]:
+        yield from metadata_in_use(here.world, self.registry)
 
     def preview(self, here: Target) -> Preview:
         collector = collector_of(here.world, self.registry)

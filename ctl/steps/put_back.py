@@ -14,6 +14,7 @@ from ctl.steps.compare_collector import CompareCollector
 from ctl.steps.keep_aside import aside_of, keep_live, plan_now
 from ctl.steps.kept_paths import needed
 from ctl.steps.plan_file import load_plan, plan_path, save_plan
+from ctl.steps.storage_gate import metadata_in_use
 from ctl.storage.aside import Aside, is_blob
 
 SHOWN = 20  # how many paths a message names
@@ -36,6 +37,9 @@ class PutBack(Scope):
 
     def host(self) -> str:
         return ""
+
+    def check(self, here: Target) -> Iterator[Problem]:
+        yield from metadata_in_use(here.world, self.registry)
 
     def apply(self, here: Target, before: Before) -> StepReport:
         here.run.guard()

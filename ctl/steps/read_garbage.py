@@ -12,6 +12,7 @@ from ctl.catalog.fresh import hiding, parse_stored, read_links
 from ctl.catalog.links import listed_blobs
 from ctl.catalog.surveyed import SAMPLE, Look
 from ctl.catalog.tree import PARTS, Tree
+from ctl.engines.metadata import metadata_of
 from ctl.errors import RefusedError, UnreachableError
 from ctl.plans.collection_time import Workload
 from ctl.plans.garbage import GarbagePlan, Holdings, plan_garbage
@@ -27,9 +28,14 @@ if TYPE_CHECKING:
 
 def catalog_is_ready(world: World, registry: str) -> bool:
     """Say whether the registry's catalog database runs and holds a complete import; only looks."""
-    if world.registry(registry).database is None:
+    if not _has_catalog(world, registry):
         return False
     return usable(world.catalog(registry).state(), world.storage(registry))
+
+
+def _has_catalog(world: World, registry: str) -> bool:
+    """Say whether the site's database of a registry is regctl's own copy, and not the engine's record."""
+    return world.registry(registry).database is not None and metadata_of(world.engine(registry)) is None
 
 
 def usable(state: CatalogState, storage: Storage) -> bool:
@@ -75,7 +81,7 @@ def _from_catalog(
     world: World, registry: str, storage: Storage, look: Look | None, *, delete_untagged: bool
 ) -> tuple[GarbagePlan, Workload, list[str]] | None:
     """Plan from the catalog database; None where it does not run or holds no complete import."""
-    if world.registry(registry).database is None:
+    if not _has_catalog(world, registry):
         return None
     catalog = world.catalog(registry)
     # The tree is looked over by processes of its own, so it costs nothing to begin before the database
