@@ -103,18 +103,22 @@ class GitlabMetadata:
 
         RefusedError unless the new bytes provably mean the old ones plus these keys.
         """
+        return self.section_text(data, "database", section)
+
+    def section_text(self, data: bytes, name: str, values: Mapping[str, Any]) -> bytes:
+        """Return a file's bytes with keys set below a top-level section, such as `gc`; as `database_text`."""
         from ctl.engines import distribution_yaml, yaml_edit
 
         before = distribution_yaml.parse(data)
         if not before.readable or before.mistakes:
             first = before.mistakes[0]
             raise RefusedError(f"the configuration is not changed: {first.path} {first.message}".strip())
-        changed = yaml_edit.set_keys(data.decode(), "database", section).encode()
+        changed = yaml_edit.set_keys(data.decode(), name, values).encode()
         after = distribution_yaml.parse(changed)
-        wanted = _with(before.data, {"database": section})
+        wanted = _with(before.data, {name: values})
         if after.mistakes or not after.readable or after.data != wanted:
             raise RefusedError(
-                "the `database` section cannot be set without changing something else in the file",
+                f"the section `{name}` cannot be set without changing something else in the file",
                 hint="the file uses YAML anchors or another unusual layout; write the section out in full",
             )
         return changed

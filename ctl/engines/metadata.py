@@ -185,6 +185,10 @@ class MetadataPrograms(Protocol):
         """
         ...
 
+    def section_text(self, data: bytes, name: str, values: Mapping[str, Any]) -> bytes:
+        """Return a file's bytes with keys set below a top-level section, such as `gc`; as `database_text`."""
+        ...
+
 
 @runtime_checkable
 class MetadataEngine(Engine, Protocol):
