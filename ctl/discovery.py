@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from ctl.errors import UsageError
 if TYPE_CHECKING:
     from ctl.hosts.base import Host, ProcessInfo
 
+Places = Sequence[tuple[str, str]]
 # (binary, configuration) where packages and the upstream image put them
 USUAL_PLACES = (
     ("/usr/bin/docker-registry", "/etc/docker/registry/config.yml"),
@@ -21,7 +23,17 @@ USUAL_PLACES = (
     ("/usr/bin/registry", "/etc/docker/registry/config.yml"),
     ("/usr/local/bin/registry", "/etc/docker/registry/config.yml"),
 )
-PROGRAMS = ("docker-registry", "registry")
+# the same for GitLab's registry: its package, a manual installation, a container's habit
+GITLAB_PLACES = (
+    ("/opt/gitlab/embedded/bin/registry", "/var/opt/gitlab/registry/config.yml"),
+    ("/opt/gitlab/embedded/bin/registry", "/etc/gitlab/registry/config.yml"),
+    *(
+        (binary, config)
+        for binary in ("/usr/local/bin/registry", "/usr/bin/registry", "/usr/local/bin/gitlab-registry")
+        for config in ("/etc/gitlab/registry/config.yml", "/etc/docker/registry/config.yml")
+    ),
+)
+PROGRAMS = ("docker-registry", "registry", "gitlab-registry", "gitlab-container-registry")
 
 
 @dataclass(frozen=True)
@@ -34,8 +46,10 @@ class FoundRegistry:
     process: ProcessInfo | None = None
 
 
-def find_registry(host: Host, config_file: str | None, binary: str | None) -> FoundRegistry:
-    """Find the registry meant: by what was given, else the one that runs, else where packages put it.
+def find_registry(
+    host: Host, config_file: str | None, binary: str | None, places: Places = USUAL_PLACES
+) -> FoundRegistry:
+    """Find the registry meant: by what was given, else the one that runs, else in the usual places.
 
     UsageError if there is none or more than one; its hint names the options that say which.
     """
@@ -49,7 +63,7 @@ def find_registry(host: Host, config_file: str | None, binary: str | None) -> Fo
         raise UsageError("several registries run on this host", hint="say which one, as below", details=lines)
     if running:
         return running[0]
-    for known_binary, known_config in USUAL_PLACES:
+    for known_binary, known_config in places:
         found = FoundRegistry(binary or known_binary, config_file or known_config, "installed, not running")
         if host.stat(found.binary) is not None and host.stat(found.config_file) is not None:
             return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
 from threading import Lock
@@ -173,9 +174,12 @@ class Doors:
         return LocalHost(name, os.path.join(self.state_dir, "jobs"))
 
     def _serve(self, registry: str, host: str) -> Command:
+        from ctl.steps.registry_program import feature_environment
+
         node = self.node(registry, host)
         version = self.version(registry, host)
-        return self.engine(registry).serve_command(node.binary, node.config_file, version)
+        command = self.engine(registry).serve_command(node.binary, node.config_file, version)
+        return replace(command, env={**command.env, **feature_environment(self, registry)})
 
     def _client(self, registry: str, host: str) -> RegistryClient:
         from ctl.http import RegistryClient

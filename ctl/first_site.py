@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
+from ctl.config.connection import PASSWORD, described
 from ctl.config.document import NAME_WIDTH, Path, read_document
 from ctl.config.secrets import file_name, secret_leaves
 from ctl.config.words import same
 from ctl.discovery import FoundRegistry, systemd_runs, unit_of
+from ctl.engines.metadata import metadata_of
 from ctl.errors import ConfigError, RefusedError, RegctlError, UsageError
 from ctl.secret import Secret
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ctl.engines.base import Engine
     from ctl.hosts.base import Host
 
+OWN_DATABASE = "gitlab"  # what a registry's own database is called in the site
 EVERYWHERE = ("", "0.0.0.0", "::", "*")  # noqa: S104 - addresses that are looked for, not bound
 
 
@@ -55,6 +58,7 @@ def first_site(host: Host, found: FoundRegistry, engine: Engine, wanted: Wanted)
     root = _root(engine, settings, found.config_file)
     folder = os.path.join(os.path.dirname(wanted.site_file), "secrets")
     config, secrets, left = _secrets(settings, wanted.name, folder)
+    databases, database = _databases(engine, settings, folder, config, secrets, wanted.name)
     left += _mistakes(host, engine, settings, Version(version))
     node: dict[str, Any] = {
         "host": _host_name(),
@@ -71,11 +75,11 @@ def first_site(host: Host, found: FoundRegistry, engine: Engine, wanted: Wanted)
         "state_dir": wanted.state_dir,
         "control_database": "metadata",
         "hosts": {node["host"]: {"connection": "local"}},
-        "databases": {"metadata": {"embedded": True}},
+        "databases": databases,
         "registries": {
             wanted.name: {
                 "engine": wanted.engine,
-                "database": "metadata",
+                **({"database": database} if database else {}),
                 "storage": {"filesystem": {"rootdirectory": root}},
                 "config": config,
                 "nodes": [node],
@@ -196,6 +200,35 @@ def _secrets(
             secrets[file] = Secret(value)
             _put(config, path, f"file:{file}")
     return config, secrets, tuple(left)
+
+
+def _databases(
+    engine: Engine,
+    settings: Mapping[str, Any],
+    folder: str,
+    config: dict[str, Any],
+    secrets: dict[str, Secret],
+    name: str,
+) -> tuple[dict[str, Any], str]:
+    """Return (the site's databases, the registry's one); its password goes to the database's own file.
+
+    An engine without a metadata database has its catalog in regctl's private one.
+    """
+    databases: dict[str, Any] = {"metadata": {"embedded": True}}
+    metadata = metadata_of(engine)
+    if metadata is None:
+        return databases, "metadata"
+    path = os.path.join(folder, file_name("databases", (OWN_DATABASE, "password")))
+    own = described(metadata.database_settings(settings), f"file:{path}")
+    if own is None:
+        return databases, ""
+    moved = secrets.pop(os.path.join(folder, file_name(name, PASSWORD)), None)
+    if moved is not None:
+        secrets[path] = moved
+        del config["database"]["password"]
+        if not config["database"]:
+            del config["database"]
+    return {**databases, OWN_DATABASE: own}, OWN_DATABASE
 
 
 def _put(config: dict[str, Any], path: Path, value: str) -> None:

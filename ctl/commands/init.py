@@ -10,18 +10,25 @@ import click
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ctl.context import Context
     from ctl.discovery import FoundRegistry
     from ctl.first_site import FirstSite, Wanted
+    from ctl.hosts.base import Host
     from ctl.report.model import Report
 
-ENGINES = ("distribution",)
+ENGINES = ("distribution", "gitlab")
 
 
 @click.command("init")
 @click.option("--registry-config", metavar="FILE", help="The configuration that the registry loads.")
 @click.option("--registry-binary", metavar="FILE", help="The registry's program.")
-@click.option("--engine", type=click.Choice(ENGINES), default="distribution", help="The registry's software.")
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="The registry's software; unless given, what its program says that it is.",
+)
 @click.option("--service", type=click.Choice(["systemd", "process"]), help="Who runs the registry's process.")
 @click.option("--name", default="main", show_default=True, help="What the registry is called in the site.")
 @click.option("--url", metavar="URL", help="Where the registry answers, if its file does not tell.")
@@ -33,16 +40,19 @@ def command(context: Context, **given: str | None) -> None:
     registry's file are copied to files with mode 0600, and the site points to them. A site file that is there
     is never overwritten. With --dry-run the file is printed and nothing is written.
     """
+    from dataclasses import replace
+
     from ctl.discovery import find_registry
-    from ctl.engines.distribution import Distribution
     from ctl.first_site import first_site
     from ctl.hosts.local import LocalHost
 
     wanted = _wanted(context, given)
     _refuse_existing(wanted.site_file)
     host = LocalHost("localhost", os.path.join(wanted.state_dir, "jobs"))
-    found = find_registry(host, given["registry_config"], given["registry_binary"])
-    made = first_site(host, found, Distribution(), wanted)
+    found = find_registry(host, given["registry_config"], given["registry_binary"], _places(given["engine"]))
+    name = given["engine"] or _engine_of(host, found)
+    wanted = replace(wanted, engine=name)
+    made = first_site(host, found, context.plugins.find("engine", name)(), wanted)
     _check(wanted.site_file, made)
     if not context.options.dry_run:
         _write(wanted.site_file, made)
@@ -64,10 +74,31 @@ def _wanted(context: Context, given: dict[str, str | None]) -> Wanted:
         site_file=context.site_file,
         state_dir=os.path.abspath(state_dir),
         name=name,
-        engine=str(given["engine"]),
+        engine=given["engine"] or "",
         service=given["service"],
         url=given["url"],
     )
+
+
+def _places(engine: str | None) -> Sequence[tuple[str, str]]:
+    from ctl.discovery import GITLAB_PLACES, USUAL_PLACES
+
+    by_engine = {"gitlab": GITLAB_PLACES, "distribution": USUAL_PLACES}
+    return by_engine.get(engine or "", (*GITLAB_PLACES, *USUAL_PLACES))
+
+
+def _engine_of(host: Host, found: FoundRegistry) -> str:
+    """Ask the program: GitLab's says so in its version."""
+    from datetime import timedelta
+
+    from ctl.errors import RegctlError
+    from ctl.hosts.base import Command
+
+    try:
+        result = host.run(Command((found.binary, "--version"), timeout=timedelta(seconds=20)))
+    except RegctlError:
+        return "distribution"
+    return "gitlab" if b"-gitlab" in result.stdout else "distribution"
 
 
 def _refuse_existing(site_file: str) -> None:

@@ -38,6 +38,7 @@ def _registry(
     path: Path, registry: Mapping[str, Any], hosts: Mapping[str, Any], databases: Mapping[str, Any]
 ) -> Iterator[Wrong]:
     yield from _one_of((*path, "database"), registry.get("database"), databases, "database")
+    yield from _own_database((*path, "database"), registry, databases)
     storage = _mapping(registry.get("storage"))
     yield from _one_of((*path, "storage", "host"), storage.get("host"), hosts, "host")
     nodes = registry.get("nodes")
@@ -53,6 +54,14 @@ def _registry(
     yield from _storage_twice((*path, "config", "storage"), storage, _mapping(registry.get("config")))
     for below in inline_secrets(_mapping(registry.get("config"))):
         yield (*path, "config", *below), INLINE_SECRET
+
+
+def _own_database(path: Path, registry: Mapping[str, Any], databases: Mapping[str, Any]) -> Iterator[Wrong]:
+    """GitLab's registry logs in to its database by itself: regctl's private one has no door for it."""
+    name = registry.get("database")
+    found = _mapping(databases.get(name)) if isinstance(name, str) else {}
+    if registry.get("engine") == "gitlab" and found.get("embedded") is True:
+        yield path, f"names {name}, which is embedded: GitLab's registry cannot log in to it"
 
 
 def _storage_twice(path: Path, storage: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Wrong]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -165,6 +165,8 @@ Nodes = Annotated[tuple[Node, ...], Field(min_length=1, strict=False)]
 class Registry(Model):
     """A named registry, whatever its engine. An engine's own class narrows `engine` and may add keys."""
 
+    own_database: ClassVar[bool] = False  # whether its program logs in to `database` by itself
+
     engine: str
     database: Name | None = None
     credentials: Credentials | None = None
@@ -179,10 +181,22 @@ class DistributionRegistry(Registry):
     engine: Literal["distribution"]
 
 
+class GitlabFeatures(Model):
+    """The program's feature flags, said outright: its own defaults have changed from version to version."""
+
+    enforce_lockfiles: bool = True  # the lock files in the storage decide what may start and collect
+    bbm: bool = False  # background migrations run while it serves
+    dynamic_media_types: bool = False  # images with unknown media types are taken
+    ongoing_rename_check: bool = False  # asks Redis before every write
+
+
 class GitlabRegistry(Registry):
     """GitLab's registry. `database` is its own metadata database: regctl creates nothing else in it."""
 
+    own_database: ClassVar[bool] = True
+
     engine: Literal["gitlab"]
+    features: GitlabFeatures = GitlabFeatures()
     auto_migrate: bool = False  # `config apply` and upgrades run pending pre-deployment migrations
 
 

@@ -17,15 +17,24 @@ Settings = Mapping[str, Any]
 # Every managed file has these, whatever the file before it had: without a drain timeout a stop cuts uploads,
 # and without a secret each process makes its own, which breaks uploads behind a balancer.
 ALWAYS: tuple[Path, ...] = (("http", "draintimeout"), ("http", "secret"))
+# and every one that names a database of the registry's own: without them each statement is a connection
+POOL: tuple[Path, ...] = (("database", "pool", "maxidle"), ("database", "pool", "maxopen"))
 
 
-def compose(registry: Registry, node: Node, defaults: Settings, secret_reference: str) -> dict[str, Any]:
+def compose(
+    registry: Registry,
+    node: Node,
+    defaults: Settings,
+    secret_reference: str,
+    connection: Settings | None = None,
+) -> dict[str, Any]:
     """Return the settings that a registry's file must say; secrets are still references.
 
     `config` of the site lies over the template's defaults, and null in it takes a default away. The storage
-    is the site's. ConfigError if no address to listen on can be told.
+    is the site's, and so is `connection`, the login to the registry's own database. ConfigError if no address
+    to listen on can be told.
     """
-    laid_over = _overlay(_base(registry, node, defaults), registry.config)
+    laid_over = _overlay(_base(registry, node, defaults, connection), registry.config)
     settings = _overlay(laid_over, {"storage": _storage(registry)})
     settings.setdefault("version", defaults["version"])
     http = dict(settings.get("http") or {})
@@ -33,6 +42,7 @@ def compose(registry: Registry, node: Node, defaults: Settings, secret_reference
         if not http.get(key):
             http[key] = value
     settings["http"] = http
+    _set_pool(settings, defaults)
     if not http.get("addr"):
         http["addr"] = listen_address(node.url)
     if not http["addr"]:
@@ -43,10 +53,17 @@ def compose(registry: Registry, node: Node, defaults: Settings, secret_reference
     return settings
 
 
-def config_for(registry: Registry, node: Node, defaults: Settings, found: Settings) -> dict[str, Any]:
+def config_for(
+    registry: Registry,
+    node: Node,
+    defaults: Settings,
+    found: Settings,
+    connection: Settings | None = None,
+) -> dict[str, Any]:
     """Return what to lay over `config` so that the rendered file means what `found` means."""
     wanted = _without_empty(found)
-    config = _difference(_base(registry, node, defaults), wanted)
+    _set_pool(wanted, defaults)
+    config = _difference(_base(registry, node, defaults, connection), wanted)
     _outdo(registry.config, config, wanted)
     http = config.get("http")
     if isinstance(http, dict):
@@ -56,6 +73,18 @@ def config_for(registry: Registry, node: Node, defaults: Settings, found: Settin
         if not http:
             del config["http"]
     return config
+
+
+def _set_pool(settings: dict[str, Any], defaults: Settings) -> None:
+    """Give a `database` section its pool where nothing says one."""
+    database, given = settings.get("database"), defaults.get("database")
+    if not isinstance(database, Mapping) or not isinstance(given, Mapping):
+        return
+    pool = dict(database.get("pool") or {})
+    for *_, key in POOL:
+        if pool.get(str(key)) is None:
+            pool[str(key)] = given["pool"][key]
+    settings["database"] = {**database, "pool": pool}
 
 
 def meaning(settings: Settings) -> dict[str, Any]:
@@ -70,7 +99,7 @@ def differences(before: Settings, after: Settings) -> Iterator[tuple[Path, Any, 
 
 def is_contained(before: Settings, after: Settings) -> bool:
     """Say whether `after` says all that `before` says and adds at most what every managed file has."""
-    return all(path in ALWAYS and old is None for path, old, _ in differences(before, after))
+    return all(path in (*ALWAYS, *POOL) and old is None for path, old, _ in differences(before, after))
 
 
 def listen_address(url: str) -> str:
@@ -84,9 +113,12 @@ def listen_address(url: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _base(registry: Registry, node: Node, defaults: Settings) -> dict[str, Any]:
+def _base(
+    registry: Registry, node: Node, defaults: Settings, connection: Settings | None = None
+) -> dict[str, Any]:
     address = listen_address(node.url)
-    site = {"storage": _storage(registry), **({"http": {"addr": address}} if address else {})}
+    site: dict[str, Any] = {"database": connection} if connection else {}
+    site |= {"storage": _storage(registry), **({"http": {"addr": address}} if address else {})}
     return _overlay(defaults, site)
 
 

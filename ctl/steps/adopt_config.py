@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ctl.config.connection import PASSWORD, connection
+from ctl.config.connection import described as database_words
 from ctl.config.document import Path
 from ctl.config.dump import to_yaml
 from ctl.config.files import make_folder, write_atomically
@@ -20,6 +22,7 @@ from ctl.secret import Secret
 from ctl.steps.config_plan import ConfigFile, read_config, secret_reference
 
 if TYPE_CHECKING:
+    from ctl.config.models import Site
     from ctl.world import World
 
 
@@ -30,10 +33,16 @@ class Adoption:
     config: Mapping[str, Any]
     moved: Mapping[str, Secret]
     file: ConfigFile
+    database: Mapping[str, Any] | None = None  # the registry's own, where the site names none yet
+    database_name: str = ""
 
     def changes(self, registry: str) -> dict[str, Any]:
         """Return what the drop-in is to remember."""
-        return {"registries": {registry: {"config": self.config}}} if self.config else {}
+        described: dict[str, Any] = {"config": self.config} if self.config else {}
+        if self.database is None:
+            return {"registries": {registry: described}} if described else {}
+        described["database"] = self.database_name
+        return {"databases": {self.database_name: self.database}, "registries": {registry: described}}
 
 
 class AdoptConfig(Step):
@@ -53,7 +62,7 @@ class AdoptConfig(Step):
             found = plan_adoption(here.world, self.registry, self.secrets)
             changes = found.changes(self.registry)
             _, loaded = preview(self.site, changes, type(here.world.site))
-            _prove(here.world, loaded.site.registries[self.registry], self.registry, found, self.secrets)
+            _prove(here.world, loaded.site, self.registry, found, self.secrets)
         except RegctlError as error:
             text = "; ".join((error.message, *error.details))
             yield Problem(text, hint=error.hint, outcome=error.outcome)
@@ -61,7 +70,7 @@ class AdoptConfig(Step):
     def preview(self, here: Target) -> Preview:
         """Show what the drop-in would say, and which files would be made."""
         found = plan_adoption(here.world, self.registry, self.secrets)
-        if not found.config:
+        if not found.changes(self.registry):
             return Preview(f"{self.title()}: it says all of it already", changes=False)
         text = to_yaml(found.changes(self.registry))
         names = "".join(f"# and a secret in {path}, mode 0600\n" for path in found.moved)
@@ -71,7 +80,7 @@ class AdoptConfig(Step):
     def apply(self, here: Target, before: Before) -> StepReport:
         """Write the secrets first, then the drop-in that points to them."""
         found = plan_adoption(here.world, self.registry, self.secrets)
-        if not found.config:
+        if not found.changes(self.registry):
             return StepReport(changed=False, not_applicable="the site says all of it already")
         here.run.guard()
         for path, secret in found.moved.items():
@@ -88,10 +97,10 @@ class AdoptConfig(Step):
         """The site as it is now on disk must render what the file says."""
         from ctl.config.load import load_site
 
-        registry = load_site(self.site, type(here.world.site)).site.registries[self.registry]
-        file = read_config(here.world, self.registry, registry.nodes[0].host)
+        site = load_site(self.site, type(here.world.site)).site
+        file = read_config(here.world, self.registry, site.registries[self.registry].nodes[0].host)
         try:
-            _prove(here.world, registry, self.registry, Adoption({}, {}, file), self.secrets)
+            _prove(here.world, site, self.registry, Adoption({}, {}, file), self.secrets)
         except RegctlError as error:
             yield Problem(error.message, hint=error.hint, outcome=error.outcome)
 
@@ -107,37 +116,81 @@ def plan_adoption(world: World, registry: str, secrets: str) -> Adoption:
         _refuse_other(files[0], file, node.host)
     found = files[0].settings or {}
     _refuse_other_storage(world, registry, files[0])
-    config = described.config
+    own = _own_database(world, registry, found, secrets)
+    named = {"database": connection(world.site.databases, registry, described), **described.config}
+    settings, moved = _move(world, registry, found, secrets, named, own)
+    node = described.nodes[0]
+    template = world.engine(registry).template(world.version(registry, node.host))
+    defaults = defaults_for(template, world.resources("templates"))
+    if own is None:
+        login = connection(world.site.databases, registry, described)
+        return Adoption(config_for(described, node, defaults, settings, login), moved, files[0])
+    login = {key: value for key, value in own[1].items() if value is not None}
+    config = config_for(described, node, defaults, settings, login)
+    return Adoption(config, moved, files[0], own[1], own[0])
+
+
+def _own_database(
+    world: World, registry: str, found: Mapping[str, Any], secrets: str
+) -> tuple[str, dict[str, Any]] | None:
+    """Name and describe the registry's own database, where its file has one and the site has not."""
+    registered = world.registry(registry)
+    section = found.get("database")
+    if not registered.own_database or registered.database is not None or not isinstance(section, Mapping):
+        return None
+    name = registry if "gitlab" in world.site.databases else "gitlab"
+    if name in world.site.databases:
+        name = f"{registry}-metadata"
+    made = database_words(section, f"file:{_password_path(secrets, name)}")
+    return None if made is None else (name, made)
+
+
+def _password_path(secrets: str, database: str) -> str:
+    return os.path.join(secrets, file_name("databases", (database, "password")))
+
+
+def _move(
+    world: World,
+    registry: str,
+    found: Mapping[str, Any],
+    secrets: str,
+    named: Mapping[str, Any],
+    own: tuple[str, dict[str, Any]] | None,
+) -> tuple[dict[str, Any], dict[str, Secret]]:
+    """Replace the secrets of a file by references: the site's own where they lead to the same."""
+
+    def place(path: Path) -> str:
+        if own is not None and path == PASSWORD:
+            return _password_path(secrets, own[0])
+        return os.path.join(secrets, file_name(registry, path))
 
     def keep(path: Path, value: Any) -> str | None:
-        """The site's own reference, if it leads to the same secret."""
-        reference = _at(config, path)
+        reference = _at(named, path)
         if is_reference(reference) and world.resolve_secret(reference) == Secret(str(value)):
             return str(reference)
         return None
 
     kept = {path: keep(path, value) for path, value in secret_leaves(found)}
-    settings, moved = moved_out(found, lambda path: os.path.join(secrets, file_name(registry, path)))
+    settings, moved = moved_out(found, place)
     for path, reference in kept.items():
         if reference is not None:
-            moved.pop(os.path.join(secrets, file_name(registry, path)), None)
+            moved.pop(place(path), None)
             _put(settings, path, reference)
-    node = described.nodes[0]
-    template = world.engine(registry).template(world.version(registry, node.host))
-    defaults = defaults_for(template, world.resources("templates"))
-    return Adoption(config_for(described, node, defaults, settings), moved, files[0])
+    return settings, moved
 
 
-def _prove(world: World, described: Any, registry: str, found: Adoption, secrets: str) -> None:
+def _prove(world: World, site: Site, registry: str, found: Adoption, secrets: str) -> None:
     """Raise unless the site, as it would be, renders all that the file says and nothing else."""
     from ctl.config.secrets import revealed, with_secrets
     from ctl.templates import defaults_for
 
+    described = site.registries[registry]
     node = described.nodes[0]
     template = world.engine(registry).template(world.version(registry, node.host))
     reference = secret_reference(world, registry, secrets)
     defaults = defaults_for(template, world.resources("templates"))
-    composed = compose(described, node, defaults, reference)
+    login = connection(site.databases, registry, described)
+    composed = compose(described, node, defaults, reference, login)
 
     def fetch(name: str) -> Secret:
         path = name.removeprefix("file:")

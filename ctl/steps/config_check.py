@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ctl.errors import RegctlError
+from ctl.steps.config_environment import mistakes
 from ctl.steps.config_plan import ConfigFile, plan_config, read_config
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _mistakes(world: World, registry: str, host: str, file: ConfigFile) -> Itera
 
 
 def _traps(world: World, registry: str, host: str, file: ConfigFile) -> Iterator[ConfigFinding]:
-    settings, node = file.settings or {}, world.node(registry, host)
+    settings = file.settings or {}
     if world.engine(registry).cache_kind(settings) == "inmemory":
         yield ConfigFinding(
             registry,
@@ -113,23 +114,5 @@ def _traps(world: World, registry: str, host: str, file: ConfigFile) -> Iterator
             "restart the registry after every collection; regctl gc does",
             "note",
         )
-    if node.environment_file is not None:
-        for name in _overrides(world, registry, host, node.environment_file):
-            yield ConfigFinding(
-                registry,
-                host,
-                "",
-                f"{name} in {node.environment_file} overrides the file",
-                "say it in the file instead, so that what is checked is what is used",
-                "warning",
-            )
-
-
-def _overrides(world: World, registry: str, host: str, environment_file: str) -> list[str]:
-    try:
-        text = world.host(host).read(environment_file).decode(errors="replace")
-    except FileNotFoundError:
-        return []
-    lines = (line.strip().removeprefix("export ") for line in text.splitlines())
-    variables = {line.partition("=")[0].strip(): "" for line in lines if "=" in line and line[:1] != "#"}
-    return sorted(world.engine(registry).overriding_environment(variables))
+    for path, message, hint, severity in mistakes(world, registry, host, settings):
+        yield ConfigFinding(registry, host, path, message, hint, severity)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ctl.config.connection import connection
 from ctl.config.ownership import Ownership, body_of, classify, inputs_checksum, seal
 from ctl.config.secrets import is_reference, redact_text, revealed, secret_leaves, with_secrets
 from ctl.config.settings import compose
@@ -109,7 +110,8 @@ def plan_config(world: World, registry: str, host: str, secrets: str) -> ConfigP
     own = f"file:{secret_path(secrets, registry)}"
     extra = world.resources("templates")
     defaults = defaults_for(template, extra)
-    references = compose(described, node, defaults, secret_reference(world, registry, secrets))
+    login = connection(world.site.databases, registry, described)
+    references = compose(described, node, defaults, secret_reference(world, registry, secrets), login)
 
     def fetch(reference: str) -> Secret:
         if reference == own and not os.path.lexists(secret_path(secrets, registry)):

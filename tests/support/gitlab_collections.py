@@ -25,16 +25,13 @@ VERSION = "4.32.0"
 
 def collect(server: GitlabServer, *options: str, **environment: str) -> Transcript:
     """Run the collector to its end, its log told to be whole by the environment."""
-    done = server.run(
-        "garbage-collect",
-        *options,
-        **{
-            "REGISTRY_LOG_LEVEL": "info",
-            "REGISTRY_LOG_FORMATTER": "json",
-            "REGISTRY_LOG_OUTPUT": "stdout",
-            **environment,
-        },
-    )
+    whole: dict[str, Any] = {
+        "REGISTRY_LOG_LEVEL": "info",
+        "REGISTRY_LOG_FORMATTER": "json",
+        "REGISTRY_LOG_OUTPUT": "stdout",
+        **environment,
+    }
+    done = server.run("garbage-collect", *options, **whole)
     arguments = " ".join(("garbage-collect", *options, "config.yml"))
     return Transcript(arguments, done.returncode, done.stdout, done.stderr)
 
