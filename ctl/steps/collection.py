@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ctl.errors import RegctlError
+from ctl.hosts.environment import read_environment
+from ctl.steps.registry_program import feature_environment
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -25,9 +27,10 @@ class Collector:
     node: Node
     engine: Engine
     version: Version
+    environment: Mapping[str, str] = field(default_factory=dict)  # what the node's service has too
 
     def command(self, *, dry_run: bool, delete_untagged: bool) -> Command:
-        """The call, as the node's user, on the configuration that its service loads."""
+        """The call as the node's service would make it: its user, its environment, its configuration."""
         command = self.engine.collect_command(
             self.node.binary,
             self.node.config_file,
@@ -35,7 +38,7 @@ class Collector:
             dry_run=dry_run,
             delete_untagged=delete_untagged,
         )
-        return replace(command, user=self.node.user)
+        return replace(command, user=self.node.user, env={**self.environment, **command.env})
 
 
 def collecting_node(world: World, registry: str) -> Node:
@@ -51,7 +54,11 @@ def collector_of(world: World, registry: str) -> Collector:
     host, engine = world.host(node.host), world.engine(registry)
     result = host.run(engine.version_command(node.binary))
     version = engine.parse_version(result.stdout.decode(errors="replace"))
-    return Collector(host, node, engine, version)
+    environment = {
+        **read_environment(host, node.environment_file),
+        **feature_environment(world, registry),
+    }
+    return Collector(host, node, engine, version, environment)
 
 
 def node_config(world: World, registry: str, node: Node) -> Mapping[str, Any]:
