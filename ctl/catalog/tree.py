@@ -34,7 +34,7 @@ _NAME_LIMIT = 255
 
 # The grammar of the distribution registry, without its ambiguous repetition (which a regular expression
 # engine that backtracks pays for dearly).
-_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*\Z", re.ASCII)
+COMPONENT = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*\Z", re.ASCII)
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z", re.ASCII)
 _OURS = frozenset({"_manifests", "_layers", "_uploads"})
 
@@ -276,7 +276,7 @@ def _children(survey: Survey, name: str, findings: list[Finding]) -> Iterator[st
                 findings.append(finding(path, "stray-directory", "no folder of a registry"))
             continue
         full = f"{name}/{entry}" if name else entry
-        if _COMPONENT.match(entry) and len(full) <= _NAME_LIMIT:
+        if COMPONENT.match(entry) and len(full) <= _NAME_LIMIT:
             yield f"{REPOSITORIES}/{full}"
         else:
             reason = "not a name that a repository can have"
