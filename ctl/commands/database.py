@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.database_migrate import migrate
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from ctl.recipes.model import Step
 
 _one = click.option("--database", "name", metavar="NAME", help="A database of the site, by its name.")
-_limit = click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="At most so many migrations of each database."
-)
 
 
 @click.group("database")
 def command() -> None:
     """Start, migrate and look at regctl's own database."""
+
+
+command.add_command(migrate)
 
 
 @command.command("status")
@@ -74,65 +75,6 @@ def shell(context: Context, name: str | None, read_only: bool, arguments: tuple[
     run_client(context.world.database(_single(context, name)), arguments, read_only=read_only)
 
 
-@command.group("migrate")
-def migrate() -> None:
-    """Bring the database's schema up to this regctl, or take migrations back."""
-
-
-@migrate.command("up")
-@_one
-@_limit
-@click.option("--skip-post-deployment", is_flag=True, help="Leave the post-deployment migrations for later.")
-@pass_context
-def up(context: Context, name: str | None, limit: int | None, skip_post_deployment: bool) -> None:
-    """Apply the pending migrations; an embedded database is created and started for it."""
-    from ctl.steps.database_service import StartDatabase
-    from ctl.steps.migrate import MigrateUp
-
-    steps: list[Step] = []
-    for one in _own(context, name):
-        if context.world.database(one).embedded:
-            steps.append(StartDatabase(database=one))
-        steps.append(MigrateUp(database=one, limit=limit, skip_post_deployment=skip_post_deployment))
-    _run(context, "database-migrate-up", steps)
-
-
-@migrate.command("down")
-@_one
-@_limit
-@click.option("--accept-data-loss", is_flag=True, help="What is named as lost may be lost.")
-@pass_context
-def down(context: Context, name: str | None, limit: int | None, accept_data_loss: bool) -> None:
-    """Take migrations back, the last one first; all of them without --limit."""
-    from ctl.steps.migrate import MigrateDown
-
-    # A dry run loses nothing, so it names what would be lost without being allowed to lose it.
-    accepted = accept_data_loss or context.options.dry_run
-    steps = [MigrateDown(database=one, limit=limit, accept_data_loss=accepted) for one in _own(context, name)]
-    question = "Take these migrations back? What is named as lost is gone."
-    _run(context, "database-migrate-down", steps, question=question)
-
-
-@migrate.command("status")
-@_one
-@pass_context
-def migrate_status(context: Context, name: str | None) -> None:
-    """List the migrations that are applied and pending; only reads."""
-    from ctl.steps.database_reports import migrations_report
-
-    context.show(migrations_report(context.world, _own(context, name)))
-
-
-@migrate.command("version")
-@_one
-@pass_context
-def version(context: Context, name: str | None) -> None:
-    """Print the migration that was applied last; only reads."""
-    from ctl.steps.database_reports import version_report
-
-    context.show(version_report(context.world, _own(context, name)))
-
-
 def _run(
     context: Context,
     recipe_name: str,
@@ -153,23 +95,6 @@ def _run(
         question=question,
     )
     context.show(run_report(context.run(recipe, skip=skip, skip_reason=skip_reason)))
-
-
-def _own(context: Context, given: str | None) -> tuple[str, ...]:
-    """Return the database named, else all that are regctl's; UsageError where there is none."""
-    from ctl.errors import UsageError
-    from ctl.steps.database_state import own_databases
-
-    if given:
-        context.world.database(given)
-        return (given,)
-    names = own_databases(context.site)
-    if not names:
-        raise UsageError(
-            "the site has no database for regctl to migrate",
-            hint="add `databases: {metadata: {embedded: true}}`, and `database: metadata` to a registry",
-        )
-    return names
 
 
 def _embedded(context: Context, given: str | None) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ctl.database.base import Row, Session
 
 MIGRATION_LOCK = (0x72656763, 1)  # "regc", and what of regctl's it is
+METADATA_LOCK = (0x72656763, 2)  # around an engine's own program at work on its metadata database
 _DEADLOCK = "40P01"
 
 
@@ -106,6 +107,20 @@ def advisory_lock(
     finally:
         if not getattr(session, "closed", False):
             session.execute("SELECT pg_advisory_unlock(%s, %s)", key)
+
+
+def try_lock(session: Session, key: tuple[int, int]) -> bool:
+    """Take a session's advisory lock if it is free. Never waits in the server.
+
+    A wait there would keep a snapshot open, for which a concurrent index build of the holder waits in turn.
+    """
+    row = session.one("SELECT pg_try_advisory_lock(%s, %s)", key)
+    return bool(row and row[0])
+
+
+def holders(session: Session, key: tuple[int, int]) -> list[str]:
+    """Describe who holds a lock now."""
+    return [_describe(row) for row in session.rows(_HOLDERS, key)]
 
 
 def _take(session: Session, key: tuple[int, int]) -> None:

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from ctl.recipes.model import RunReport
     from ctl.world import World
 
-_WORST = (Outcome.UNREACHABLE, Outcome.WARNING, Outcome.PENDING, Outcome.OK)
+_NAMED = 12  # ids that are listed one by one for people
+_WORST = (
+    Outcome.UNREACHABLE,
+    Outcome.CONFIG,
+    Outcome.REFUSED,
+    Outcome.WARNING,
+    Outcome.PENDING,
+    Outcome.OK,
+)
 
 
 def _worst(outcomes: Sequence[Outcome]) -> Outcome:
@@ -46,16 +54,23 @@ def status_report(world: World, names: Sequence[str]) -> Report:
 
     A stopped embedded database is nothing wrong: what needs it starts it.
     """
-    own = own_databases(world.site)
+    from ctl.steps.metadata_migrations import metadata_registries
+    from ctl.steps.metadata_reports import metadata_counts
+
+    own, engines = own_databases(world.site), metadata_registries(world.site)
     data: dict[str, Json] = {}
     rows, outcomes, lines = [], [], []
     for name in names:
         database = world.database(name)
         status = database.status()
         migrations: MigrationState | None = None
-        if name in own and (status.reachable or status.state == "missing"):
+        if name not in engines and name in own and (status.reachable or status.state == "missing"):
             migrations = look(world, name)
         trouble = _trouble(migrations) if migrations else []
+        counted = _counts(migrations)
+        if name in engines and status.reachable:
+            counted, trouble, outcome = metadata_counts(world, engines[name][0])
+            outcomes.append(outcome)
         lines += [f"database {name}: {text}" for text in trouble]
         if status.state == "unreachable":
             outcomes.append(Outcome.UNREACHABLE)
@@ -69,10 +84,10 @@ def status_report(world: World, names: Sequence[str]) -> Report:
             "version": status.version,
             "detail": status.detail,
             **status.address,
-            "migrations": _counts(migrations),
+            "migrations": counted,
             "trouble": trouble,
         }
-        counts = (str(len(migrations.applied)), str(len(migrations.pending))) if migrations else ("-", "-")
+        counts = tuple("-" if counted[key] is None else str(counted[key]) for key in ("applied", "pending"))
         rows.append(
             (
                 name,
@@ -89,7 +104,7 @@ def status_report(world: World, names: Sequence[str]) -> Report:
     return Report("database-status", _worst(outcomes), {"databases": data}, tuple(blocks))
 
 
-def _counts(state: MigrationState | None) -> Json:
+def _counts(state: MigrationState | None) -> dict[str, Json]:
     if state is None:
         return {"applied": None, "pending": None}
     return {"applied": len(state.applied), "pending": len(state.pending)}
@@ -204,11 +219,16 @@ def run_report(run: RunReport) -> Report:
         if done:
             blocks.append(Table(("step", "result", "why"), tuple(done)))
         blocks += [
-            Text(f"{key.replace('_', ' ')}: {', '.join(data[key])}")
+            Text(f"{key.replace('_', ' ')}: {_shortly(data[key])}")
             for key in ("applied", "taken_back")
             if data.get(key)
         ]
     return Report(run.recipe, run.outcome, data, tuple(blocks))
+
+
+def _shortly(ids: Sequence[str]) -> str:
+    """Name a few; of many only how many, and the last one."""
+    return ", ".join(ids) if len(ids) <= _NAMED else f"{len(ids)} migrations, the last one {ids[-1]}"
 
 
 def _verb(recipe: str) -> str:

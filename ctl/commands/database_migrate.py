@@ -1,0 +1,323 @@
+"""Migrate regctl's own databases by regctl, and GitLab's metadata databases by the registry's program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from ctl.context import pass_context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ctl.context import Context
+    from ctl.recipes.model import Step
+
+_one = click.option("--database", "name", metavar="NAME", help="A database of the site, by its name.")
+_registry = click.option(
+    "--registry", metavar="NAME", help="The metadata database of this registry, migrated by its program."
+)
+_node = click.option(
+    "--node", metavar="HOST", help="The node whose program is used; the first one unless given."
+)
+_limit = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="At most so many migrations of each database; of a metadata database, pre-deployment ones only.",
+)
+_post_limit = click.option(
+    "--post-limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="At most so many post-deployment migrations of a metadata database.",
+)
+_skip_post = click.option(
+    "--skip-post-deployment", is_flag=True, help="Leave the post-deployment migrations for later."
+)
+_wait = click.option(
+    "--wait",
+    type=click.IntRange(min=0),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another controller at work on the same metadata database.",
+)
+_timeout = click.option(
+    "--timeout",
+    type=click.IntRange(min=1),
+    default=7200,
+    show_default=True,
+    metavar="SECONDS",
+    help="When to end the registry's program; what it applied stays.",
+)
+_exitcode = click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 4 where migrations are pending."
+)
+_skip = click.option(
+    "--skip", multiple=True, metavar="CHECK", help="Pass over a check by its name: invalid-indexes."
+)
+_skip_reason = click.option(
+    "--skip-reason", default="", metavar="WHY", help="Why a check is passed over; journaled."
+)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The databases that a command is about."""
+
+    own: tuple[str, ...]  # regctl's
+    metadata: tuple[tuple[str, str], ...]  # (database, one registry on it)
+
+
+@click.group("migrate")
+def migrate() -> None:
+    """Bring a database's schema up to date, or take migrations back.
+
+    regctl's own databases get regctl's migrations. The metadata database of a GitLab registry gets those of
+    the registry's program, which regctl runs, watches and proves.
+    """
+
+
+@migrate.command("up")
+@_one
+@_registry
+@_node
+@_limit
+@_post_limit
+@_skip_post
+@_wait
+@_timeout
+@_skip
+@_skip_reason
+@pass_context
+def up(
+    context: Context,
+    name: str | None,
+    registry: str | None,
+    node: str | None,
+    limit: int | None,
+    post_limit: int | None,
+    skip_post_deployment: bool,
+    wait: int,
+    timeout: int,
+    skip: tuple[str, ...],
+    skip_reason: str,
+) -> None:
+    """Apply the pending migrations; an embedded database is created and started for it."""
+    from ctl.steps.database_service import StartDatabase
+    from ctl.steps.migrate import MigrateUp
+    from ctl.steps.migrate_metadata import MigrateMetadata
+
+    chosen = choose(context, name, registry)
+    _refuse_nonsense(chosen, post_limit, node, skip_post_deployment)
+    steps: list[Step] = []
+    for one in chosen.own:
+        if context.world.database(one).embedded:
+            steps.append(StartDatabase(database=one))
+        steps.append(MigrateUp(database=one, limit=limit, skip_post_deployment=skip_post_deployment))
+    for _, served in chosen.metadata:
+        step = MigrateMetadata(
+            registry=served,
+            node=node or "",
+            limit=limit,
+            post_limit=post_limit,
+            skip_post_deployment=skip_post_deployment,
+            wait_seconds=wait,
+            timeout_seconds=timeout,
+        )
+        steps.append(step)
+    run_steps(context, "database-migrate-up", steps, chosen, skip=skip, skip_reason=skip_reason)
+
+
+@migrate.command("down")
+@_one
+@_registry
+@_node
+@_limit
+@_post_limit
+@_wait
+@_timeout
+@click.option("--accept-data-loss", is_flag=True, help="What is named as lost may be lost.")
+@pass_context
+def down(
+    context: Context,
+    name: str | None,
+    registry: str | None,
+    node: str | None,
+    limit: int | None,
+    post_limit: int | None,
+    wait: int,
+    timeout: int,
+    accept_data_loss: bool,
+) -> None:
+    """Take migrations back, the last one first; all of them without a limit.
+
+    A metadata database is only touched where --database or --registry names it, and never while it is served.
+    """
+    from ctl.steps.migrate import MigrateDown
+    from ctl.steps.migrate_metadata_down import MigrateMetadataDown
+
+    chosen = choose(context, name, registry, named_only=True)
+    _refuse_nonsense(chosen, post_limit, node)
+    # A dry run loses nothing, so it names what would be lost without being allowed to lose it.
+    accepted = accept_data_loss or context.options.dry_run
+    steps: list[Step] = [
+        MigrateDown(database=one, limit=limit, accept_data_loss=accepted) for one in chosen.own
+    ]
+    for _, served in chosen.metadata:
+        step = MigrateMetadataDown(
+            registry=served,
+            node=node or "",
+            limit=limit,
+            post_limit=post_limit,
+            accept_data_loss=accepted,
+            wait_seconds=wait,
+            timeout_seconds=timeout,
+        )
+        steps.append(step)
+    question = "Take these migrations back? What is named as lost is gone."
+    run_steps(context, "database-migrate-down", steps, chosen, question=question)
+
+
+@migrate.command("status")
+@_one
+@_registry
+@_node
+@_exitcode
+@pass_context
+def status(
+    context: Context, name: str | None, registry: str | None, node: str | None, detailed_exitcode: bool
+) -> None:
+    """List the migrations that are applied and pending; only reads."""
+    from ctl.steps.database_reports import migrations_report
+    from ctl.steps.metadata_reports import detailed, joined, status_report
+
+    chosen = choose(context, name, registry)
+    reports = [migrations_report(context.world, chosen.own)] if chosen.own else []
+    reports += [status_report(context.world, one, node or "") for _, one in chosen.metadata]
+    context.show(detailed(joined("database-migrate-status", reports), detailed_exitcode))
+
+
+@migrate.command("plan")
+@_one
+@_registry
+@_node
+@_limit
+@_post_limit
+@_skip_post
+@_exitcode
+@pass_context
+def plan(
+    context: Context,
+    name: str | None,
+    registry: str | None,
+    node: str | None,
+    limit: int | None,
+    post_limit: int | None,
+    skip_post_deployment: bool,
+    detailed_exitcode: bool,
+) -> None:
+    """List what `up` would apply, in order; only reads."""
+    from ctl.engines.metadata import MigrationLimits
+    from ctl.steps.metadata_reports import detailed, joined, own_plan_report, plan_report
+
+    chosen = choose(context, name, registry)
+    _refuse_nonsense(chosen, post_limit, node, skip_post_deployment)
+    limits = MigrationLimits(limit, post_limit, skip_post_deployment)
+    reports = [own_plan_report(context.world, chosen.own, limits)] if chosen.own else []
+    reports += [plan_report(context.world, one, node or "", limits) for _, one in chosen.metadata]
+    context.show(detailed(joined("database-migrate-plan", reports), detailed_exitcode))
+
+
+@migrate.command("version")
+@_one
+@_registry
+@pass_context
+def version(context: Context, name: str | None, registry: str | None) -> None:
+    """Print the migration that was applied last; only reads."""
+    from ctl.steps.database_reports import version_report
+    from ctl.steps.metadata_reports import joined, metadata_version_report
+
+    chosen = choose(context, name, registry)
+    reports = [version_report(context.world, chosen.own)] if chosen.own else []
+    reports += [metadata_version_report(context.world, one) for _, one in chosen.metadata]
+    context.show(joined("database-migrate-version", reports))
+
+
+def choose(
+    context: Context, database: str | None, registry: str | None, *, named_only: bool = False
+) -> Chosen:
+    """Return the databases meant; UsageError where there is none, or where the names do not fit.
+
+    Without a name: all that are regctl's own, and unless `named_only` every metadata database, once each
+    however many registries and nodes share it.
+    """
+    from ctl.errors import UsageError
+    from ctl.steps.database_state import own_databases
+    from ctl.steps.metadata_doors import metadata_database
+    from ctl.steps.metadata_migrations import metadata_registries
+
+    known = metadata_registries(context.site)
+    if registry:
+        context.world.registry(registry)
+        found = metadata_database(context.world, registry).name
+        if database not in (None, found):
+            raise UsageError(f"the metadata database of {registry} is {found}, not {database}")
+        return Chosen((), ((found, registry),))
+    if database:
+        context.world.database(database)
+        if database in known:
+            return Chosen((), ((database, known[database][0]),))
+        return Chosen((database,), ())
+    own = tuple(name for name in own_databases(context.site) if name not in known)
+    metadata = () if named_only else tuple((name, names[0]) for name, names in known.items())
+    if not own and not metadata:
+        if known:
+            raise UsageError(
+                "a metadata database is taken back only by its name",
+                hint=f"name one with --database: {', '.join(known)}",
+            )
+        raise UsageError(
+            "the site has no database for regctl to migrate",
+            hint="add `databases: {metadata: {embedded: true}}`, and `database: metadata` to a registry",
+        )
+    return Chosen(own, metadata)
+
+
+def _refuse_nonsense(
+    chosen: Chosen, post_limit: int | None, node: str | None, skip_post: bool = False
+) -> None:
+    from ctl.errors import UsageError
+
+    if post_limit is not None and skip_post:
+        raise UsageError("--post-limit and --skip-post-deployment exclude each other")
+    if not chosen.metadata and (post_limit is not None or node):
+        raise UsageError("--post-limit and --node are about the metadata database of a GitLab registry")
+
+
+def run_steps(
+    context: Context,
+    recipe_name: str,
+    steps: Sequence[Step],
+    chosen: Chosen,
+    *,
+    question: str = "",
+    skip: tuple[str, ...] = (),
+    skip_reason: str = "",
+) -> None:
+    """Run steps on databases as a recipe that locks them, and show what became of it."""
+    from ctl.recipes.model import Do, Recipe
+    from ctl.steps.database_reports import run_report
+
+    names = (*chosen.own, *(database for database, _ in chosen.metadata))
+    recipe = Recipe(
+        recipe_name,
+        tuple(Do(step) for step in steps),
+        resources=tuple(f"database/{name}" for name in dict.fromkeys(names)),
+        title=recipe_name.replace("-", " "),
+        question=question,
+    )
+    context.show(run_report(context.run(recipe, skip=skip, skip_reason=skip_reason)))
