@@ -38,6 +38,7 @@ __all__ = [
     "Transport", "TransportError", "WriteProbe", "WriteState",
 ]  # fmt: skip
 
+_REDIRECTS = 5  # that are followed on the way to a blob
 _PAGE = 1000  # both versions refuse or clamp more
 
 
@@ -62,11 +63,31 @@ class HttpxTransport:
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send one request; an answer larger than 8 MiB is an error."""
+        return self._carry(method, url, headers, body, None)
+
+    def stream(
+        self, method: str, url: str, headers: Mapping[str, str], sink: Callable[[bytes], object]
+    ) -> Answer:
+        """Send one request and hand the body of a 200 to `sink`, piece by piece, whatever its size."""
+        return self._carry(method, url, headers, b"", sink)
+
+    def _carry(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        sink: Callable[[bytes], object] | None,
+    ) -> Answer:
         httpx = self._httpx
         try:
             with self._client.stream(method, url, headers=dict(headers), content=body) as answer:
                 data = bytearray()
-                for piece in answer.iter_bytes():
+                streaming = sink is not None and answer.status_code == 200
+                for piece in answer.iter_raw() if streaming else answer.iter_bytes():
+                    if streaming and sink is not None:
+                        sink(piece)
+                        continue
                     data += piece
                     if len(data) > LARGEST_ANSWER:
                         raise TransportError(f"{url} answers more than {LARGEST_ANSWER} bytes")
@@ -214,6 +235,38 @@ class RegistryClient:
             raise self._unexpected(url, answer)
         return int(length)
 
+    def digest_of(self, repository: str, tag: str) -> str | None:
+        """Return the digest that a tag points to, by HEAD; None where there is no such tag."""
+        url = f"{self._base}{quote(repository)}/manifests/{quote(tag)}"
+        accept = {"accept": ", ".join(MANIFEST_TYPES)}
+        answer = self._get(url, f"repository:{repository}:pull", accept, method="HEAD")
+        if answer.status == 404:
+            return None
+        if answer.status != 200 or "docker-content-digest" not in answer.headers:
+            raise self._unexpected(url, answer)
+        return answer.headers["docker-content-digest"]
+
+    def blob_into(self, repository: str, digest: str, sink: Callable[[bytes], object]) -> bool:
+        """Hand a blob's bytes to `sink`, piece by piece; False where the repository has not got it.
+
+        A redirect to the storage is followed, without our credentials. After an error the sink has had
+        a part of the bytes: begin anew.
+        """
+        url = f"{self._base}{quote(repository)}/blobs/{quote(digest, safe=':')}"
+        try:
+            plain = {"accept-encoding": "identity"}  # the digest is of the bytes as they are stored
+            answer = self._request("GET", url, plain, b"", f"repository:{repository}:pull", sink)
+            for _ in range(_REDIRECTS):
+                target = urljoin(url, answer.headers.get("location", ""))
+                if answer.status not in (301, 302, 303, 307, 308) or target == url:
+                    break
+                answer = self._carrier().stream("GET", url := target, plain, sink)
+        except TransportError as error:
+            raise self._unreachable(error) from error
+        if answer.status in (200, 404):
+            return answer.status == 200
+        raise self._unexpected(url, answer)
+
     # -- inside ----------------------------------------------------------------------------------
 
     def _pages(self, url: str, key: str, scope: str, *, missing: bool) -> Iterator[str]:
@@ -245,16 +298,25 @@ class RegistryClient:
         except TransportError as error:
             raise self._unreachable(error) from error
 
-    def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes, scope: str) -> Answer:
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        scope: str,
+        sink: Callable[[bytes], object] | None = None,
+    ) -> Answer:
         """Send; on 401 log in as the registry asks for, and send again."""
         known = self._authorization.get(scope) or self._authorization.get("basic")
-        answer = self._send(method, url, {**headers, **({"authorization": known} if known else {})}, body)
+        allowed = {**headers, **({"authorization": known} if known else {})}
+        answer = self._send(method, url, allowed, body, sink)
         if answer.status != 401 or self._username is None or self._password is None:
             return answer
         authorization = self._log_in(answer, scope)
         if authorization is None or authorization == known:
             return answer
-        return self._send(method, url, {**headers, "authorization": authorization}, body)
+        return self._send(method, url, {**headers, "authorization": authorization}, body, sink)
 
     def _log_in(self, refused: Answer, scope: str) -> str | None:
         challenge = refused.headers.get("www-authenticate", "")
@@ -295,8 +357,15 @@ class RegistryClient:
         return f"Basic {base64.b64encode(pair).decode()}"
 
     def _send(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        sink: Callable[[bytes], object] | None = None,
     ) -> Answer:
+        if sink is not None:
+            return self._carrier().stream(method, url, headers or {}, sink)
         try:
             return self._carrier().send(method, url, headers or {}, body)
         except TransportError as error:

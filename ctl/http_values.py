@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -68,6 +68,12 @@ class Transport(Protocol):
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send one request, follow nothing; TransportError if no answer came."""
+        ...
+
+    def stream(
+        self, method: str, url: str, headers: Mapping[str, str], sink: Callable[[bytes], object]
+    ) -> Answer:
+        """Send one request and hand the body of a 200 to `sink`, piece by piece, whatever its size."""
         ...
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -69,6 +69,17 @@ class MemoryRegistry:
             there = {**_API, "content-length": str(len(data)), "docker-content-digest": rest}
             return Answer(200, there, b"" if method == "HEAD" else data)
         return _error(404, "BLOB_UNKNOWN" if kind == "blobs" else "NAME_UNKNOWN")
+
+    def stream(
+        self, method: str, url: str, headers: Mapping[str, str], sink: Callable[[bytes], object]
+    ) -> Answer:
+        """Answer one request, the body of a 200 in pieces."""
+        answer = self.send(method, url, headers, b"")
+        if answer.status != 200:
+            return answer
+        for start in range(0, len(answer.body), 1000):
+            sink(answer.body[start : start + 1000])
+        return Answer(answer.status, answer.headers)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -11,16 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ctl.catalog.compare import BROKEN, DIFFERENT, EXTRA, MISSING
 from ctl.catalog.digests import blob_path, pack, unpack
-from ctl.catalog.fresh import parse_stored
 from ctl.catalog.links import listed_blobs
 from ctl.catalog.merge import together
 from ctl.catalog.metadata_database import ImportRecord, MetadataCounts
 from ctl.catalog.parse import MANIFEST_LIMIT, matches
-from ctl.catalog.sides import BothSides
+from ctl.catalog.sides import BothSides, closure, reached_by_tags
 
 if TYPE_CHECKING:
     from ctl.catalog.metadata_database import MetadataCatalog
@@ -185,7 +184,7 @@ class MetadataComparing:
     def _manifests(self, sides: Sides) -> None:
         name, ours, database = sides.name, sides.tree.manifests, sides.database
         missing = {digest for digest in ours if digest not in database.manifests}
-        reached = self._reached(sides, missing) if missing else {}
+        reached = reached_by_tags(self.tree.storage, sides, missing) if missing else {}
         for digest in sorted(missing):
             through = reached.get(digest, ())
             why = "" if through else "untagged"
@@ -194,8 +193,7 @@ class MetadataComparing:
                 self.result.settle(gone)
             else:
                 self.result.wait(gone, ours[digest], tuple(through))
-        kept = {tag.digest for tag in database.tags.values()}
-        kept |= {child for parent in kept for child in database.indexes.get(parent, ())}
+        kept = closure((tag.digest for tag in database.tags.values()), database.indexes)
         for digest, other in database.manifests.items():
             if digest in ours:
                 continue
@@ -235,24 +233,6 @@ class MetadataComparing:
     def _since(self, moment: datetime) -> bool:
         ended = self.result.imported.tags_finished_at
         return ended is not None and moment > ended
-
-    def _reached(self, sides: Sides, missing: set[str]) -> dict[str, list[str]]:
-        """Return which tags of the tree lead to the missing manifests, directly or through an index."""
-        indexes = dict(sides.database.indexes)
-        unknown = {digest for digest, _ in sides.tree.tags.values()} & missing
-        while unknown:
-            parsed = parse_stored(self.tree.storage, unknown).manifests
-            for digest in unknown:
-                one = parsed.get(digest)
-                children = [r.digest for r in one.references if r.role == "manifest"] if one else ()
-                indexes[digest] = tuple(children)
-            below = {child for digest in unknown for child in indexes[digest]}
-            unknown = (below & missing) - indexes.keys()
-        found: dict[str, list[str]] = {}
-        for tag, (digest, _) in sides.tree.tags.items():
-            for reached in _closure(digest, indexes) & missing:
-                found.setdefault(reached, []).append(tag)
-        return found
 
     # -- contents ----------------------------------------------------------------------------------
 
@@ -323,15 +303,3 @@ class MetadataComparing:
         for listing in self.tree.blobs(shards):
             yield from listed_blobs(listing.shard, listing.part, self.result.note)
             self.advance(len(listing.part))
-
-
-def _closure(digest: str, indexes: dict[str, tuple[str, ...]]) -> set[str]:
-    """Return a manifest and all that it leads to."""
-    found: set[str] = set()
-    todo: list[Any] = [digest]
-    while todo:
-        one = todo.pop()
-        if one not in found:
-            found.add(one)
-            todo.extend(indexes.get(one, ()))
-    return found

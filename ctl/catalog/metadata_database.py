@@ -6,7 +6,7 @@ are stored), so that it can be merged with what the storage tree says. Tables an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -149,6 +149,11 @@ class MetadataCatalog:
         for _, path, created, updated, published in self._stream("metadata_repositories"):
             yield DatabaseRepository(path, created, updated, published)
 
+    def listed_repositories(self) -> Iterator[str]:
+        """Yield the repositories with at least one manifest, by path: those that the registry lists."""
+        for (path,) in self._stream("metadata_listed"):
+            yield path
+
     def tags(self) -> Iterator[DatabaseTag]:
         """Yield all tags by repository and name."""
         for path, name, digest, created, updated in self._stream("metadata_tags"):
@@ -174,9 +179,16 @@ class MetadataCatalog:
         for path, digest, created, size in self._stream("metadata_manifest_links"):
             yield DatabaseLink(path, unpack(bytes(digest)), created, int(size))
 
-    def payloads(self) -> Iterator[tuple[str, bytes]]:
-        """Yield (digest, payload) of every manifest once, by digest."""
-        for digest, payload in self._stream("metadata_payloads", _PAYLOADS):
+    def payload_sizes(self) -> Iterator[tuple[str, int]]:
+        """Yield (digest, bytes of its payload) of every manifest once, by digest."""
+        for digest, size in self._stream("metadata_payload_sizes"):
+            yield unpack(bytes(digest)), int(size)
+
+    def payloads_of(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (digest, payload) of the manifests named; of several, the bytes that hash to the digest."""
+        for digest, payload in self._session.rows(
+            self._queries["metadata_payloads_of"], ([pack(digest) for digest in digests],)
+        ):
             yield unpack(bytes(digest)), bytes(payload)
 
     def blob_links(self) -> Iterator[DatabaseLink]:
@@ -245,6 +257,11 @@ class MetadataCatalog:
             if blobs and thirded and not failed_3 and found.blobs_started_at is None:
                 found = replace(found, blobs_started_at=third)
         return found
+
+    def used_sizes(self) -> Iterator[tuple[str, int]]:
+        """Yield (digest, size) of every blob that some manifest uses, once, by digest."""
+        for digest, size in self._stream("metadata_used_sizes"):
+            yield unpack(bytes(digest)), int(size)
 
     def users_of(self, digest: str) -> list[tuple[str, str]]:
         """Return (repository, manifest) of all that use a blob."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ctl.catalog.digests import unpack
+from ctl.catalog.fresh import parse_stored
 from ctl.catalog.links import Put, changed_links, listed_links, listed_tags
 from ctl.catalog.merge import Grouped
 from ctl.catalog.parse import ManifestError, parse_manifest
-from ctl.catalog.tree import LAYERS, PARTS, REVISIONS, TAGS
+from ctl.catalog.tree import LAYERS, PARTS, REVISIONS, TAGS, Part
 
 if TYPE_CHECKING:
     from ctl.catalog.metadata_database import DatabaseLink, DatabaseTag, MetadataCatalog
@@ -28,6 +29,8 @@ class TreeSide:
     tags: dict[str, tuple[str, int]] = field(default_factory=dict)  # name: (digest, mtime)
     manifests: dict[str, int] = field(default_factory=dict)
     layers: dict[str, int] = field(default_factory=dict)
+    tag_entries: tuple[str, ...] = ()  # all that stands in the folder of tags, usable or not
+    present: bool = False  # whether the tree has a folder of this repository
 
 
 @dataclass(slots=True)
@@ -103,7 +106,7 @@ class BothSides:
 def read_side(storage: Storage, listing: RepositoryListing, note: Note, *, thorough: bool) -> TreeSide:
     """Read the links of one repository."""
     name, parts = listing.folder.name, listing.parts
-    side = TreeSide()
+    side = TreeSide(tag_entries=tuple(_entries(parts[TAGS])), present=True)
     tags: Iterable[Any] = listed_tags(name, parts[TAGS], note)
     for one in changed_links(storage, tags, (), sure_before_ns=0, note=note):
         if isinstance(one, Put):
@@ -122,6 +125,12 @@ def read_side(storage: Storage, listing: RepositoryListing, note: Note, *, thoro
     return side
 
 
+def _entries(part: Part) -> Iterator[str]:
+    for _, survey in part.surveys:
+        yield from survey.names
+        yield from (name for name, _ in survey.others)
+
+
 def children_of(digest: str, payload: bytes) -> tuple[str, ...]:
     """Return the children that an index's bytes name; () where they make no sense."""
     parsed = parsed_or_none(digest, payload)
@@ -134,3 +143,36 @@ def parsed_or_none(digest: str, payload: bytes) -> Manifest | None:
         return parse_manifest(digest, payload)
     except ManifestError:
         return None
+
+
+def reached_by_tags(storage: Storage, sides: Sides, wanted: set[str]) -> dict[str, list[str]]:
+    """Return which tags of the tree lead to the wanted manifests, directly or through an index.
+
+    Indexes that the database does not hold are read from the storage.
+    """
+    indexes = dict(sides.database.indexes)
+    unknown = {digest for digest, _ in sides.tree.tags.values()} & wanted
+    while unknown:
+        parsed = parse_stored(storage, unknown).manifests
+        for digest in unknown:
+            one = parsed.get(digest)
+            indexes[digest] = tuple(r.digest for r in one.references if r.role == "manifest") if one else ()
+        below = {child for digest in unknown for child in indexes[digest]}
+        unknown = (below & wanted) - indexes.keys()
+    found: dict[str, list[str]] = {}
+    for tag, (digest, _) in sides.tree.tags.items():
+        for reached in closure({digest}, indexes) & wanted:
+            found.setdefault(reached, []).append(tag)
+    return found
+
+
+def closure(digests: Iterable[str], indexes: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return manifests and all that they lead to through indexes."""
+    found: set[str] = set()
+    todo = list(digests)
+    while todo:
+        one = todo.pop()
+        if one not in found:
+            found.add(one)
+            todo.extend(indexes.get(one, ()))
+    return found

@@ -55,10 +55,30 @@ FROM manifests AS m
 JOIN repositories AS r ON r.top_level_namespace_id = m.top_level_namespace_id AND r.id = m.repository_id
 ORDER BY r.path COLLATE "C", m.digest
 
--- name: metadata_payloads
+-- name: metadata_payload_sizes
+SELECT m.digest, min(length(m.payload)) FROM manifests AS m GROUP BY m.digest ORDER BY m.digest
+
+-- name: metadata_payloads_of
 SELECT DISTINCT ON (m.digest) m.digest, m.payload
 FROM manifests AS m
-ORDER BY m.digest, m.id
+WHERE m.digest = ANY(%s)
+ORDER BY
+    m.digest,
+    m.digest = CASE get_byte(m.digest, 0)
+        WHEN 1 THEN '\x01'::bytea || sha256(m.payload)
+        WHEN 2 THEN '\x02'::bytea || sha512(m.payload)
+    END DESC,
+    m.id
+
+-- name: metadata_used_sizes
+SELECT q.digest, b.size
+FROM (
+    SELECT digest FROM layers
+    UNION
+    SELECT configuration_blob_digest FROM manifests WHERE configuration_blob_digest IS NOT NULL
+) AS q
+JOIN blobs AS b ON b.digest = q.digest
+ORDER BY q.digest
 
 -- name: metadata_blob_links
 SELECT r.path, l.blob_digest, l.created_at
@@ -198,3 +218,12 @@ SELECT tag_import, tag_import_started_at, tag_import_finished_at, tag_import_err
 FROM import_statistics
 WHERE finished_at IS NOT NULL
 ORDER BY id DESC
+
+-- name: metadata_listed
+SELECT r.path
+FROM repositories AS r
+WHERE EXISTS (
+    SELECT FROM manifests AS m
+    WHERE m.top_level_namespace_id = r.top_level_namespace_id AND m.repository_id = r.id
+)
+ORDER BY r.path COLLATE "C"
