@@ -1,0 +1,91 @@
+"""A GitLab site over a seeded tree, and what its metadata database and its lock files hold after an import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ctl.catalog.lockfiles import DATABASE, FILESYSTEM, lock_path
+from ctl.catalog.seeding import SeedPlan, seed_tree
+from tests.support.gitlab import GitlabServer, GitlabSite
+from tests.support.postgres import DatabaseAddress, PostgresServer
+from tests.support.transfer import Client
+
+
+def fill(
+    server: GitlabServer, repositories: int = 3, tags: int = 3, corrupt: Sequence[str] = (), **shape: Any
+) -> None:
+    """Seed a server's storage before it starts."""
+    plan = SeedPlan(repositories, tags, **{"garbage": 10, **shape})
+    seed_tree(str(server.storage), plan, list(corrupt))
+
+
+@dataclass
+class Importing:
+    """A site whose registry serves a tree, with a migrated and empty metadata database beside it."""
+
+    site: GitlabSite
+    postgres: PostgresServer
+
+    @property
+    def address(self) -> DatabaseAddress:
+        """The metadata database."""
+        database = self.site.server.database  # type: ignore[attr-defined]
+        assert isinstance(database, DatabaseAddress)
+        return database
+
+    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Ask the metadata database, as its superuser."""
+        with closing(self.postgres.connect(self.address.name)) as connection:
+            cursor = connection.execute(query.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def tags(self) -> set[tuple[str, str, str]]:
+        """Every (repository, tag, digest) in the database."""
+        found = self.rows(
+            "SELECT r.path, t.name, encode(m.digest, 'hex') FROM tags t JOIN repositories r"
+            " ON r.id = t.repository_id JOIN manifests m ON m.id = t.manifest_id"
+        )
+        kinds = {"01": "sha256", "02": "sha512"}
+        return {(path, tag, f"{kinds[hexed[:2]]}:{hexed[2:]}") for path, tag, hexed in found}
+
+    def tree_tags(self) -> set[tuple[str, str, str]]:
+        """Every (repository, tag, link) in the tree."""
+        base = self.site.server.storage / "docker/registry/v2/repositories"
+        return {
+            (str(link.parents[4].relative_to(base)), link.parents[1].name, link.read_text())
+            for link in base.glob("**/_manifests/tags/*/current/link")
+        }
+
+    def locks(self) -> set[str]:
+        """Which lock files are there."""
+        root = self.site.server.storage
+        return {name for name in (DATABASE, FILESYSTEM) if (root / lock_path(name)).exists()}
+
+    def lock(self, name: str) -> Path:
+        """Write a lock file as the program does."""
+        path = self.site.server.storage / lock_path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'{"version":1}')
+        return path
+
+    def bare(self, *flags: str) -> Any:
+        """Run the program's own import, without regctl."""
+        server = self.site.server
+        assert isinstance(server, GitlabServer)
+        return server.run("database", "import", "--log-to-stdout", *flags)
+
+    def mode(self) -> str:
+        """What a write meets now: writable, read-only or stopped."""
+        rows = self.site.regctl("read-only", "status").json["nodes"]
+        return str(rows[0]["probe"])
+
+    def client(self) -> Client:
+        """A client of the registry."""
+        return self.site.client()
+
+
+ImportingMaker = Callable[..., Importing]
