@@ -1,0 +1,93 @@
+"""What must hold before a registry is moved into its metadata database. Looks only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ctl.catalog.backend import judge
+from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
+from ctl.steps.backend_evidence import gather
+from ctl.steps.database_checks import database_problems
+
+
+class DemandDatabase(Step):
+    """Demand a database that can serve a registry: see `ctl.steps.database_checks`."""
+
+    database: str  # by its name in the site
+    deferred: bool = False  # an earlier step of the recipe makes it: looked at when its turn comes
+
+    def title(self) -> str:
+        return f"look whether databases.{self.database} can serve a registry"
+
+    def check(self, here: Target) -> Iterator[Problem]:
+        if here.run.id or not self.deferred:
+            yield from database_problems(here.world, self.database)
+
+    def preview(self, here: Target) -> Preview:
+        return Preview(self.title(), changes=False)
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        return StepReport(changed=False)
+
+    def probe(self, here: Target, before: Before) -> ProbeAnswer:
+        return "pending"
+
+
+class DemandFilesystem(Step):
+    """Demand that a registry serves from its storage tree, by all that is known, and that it can be asked."""
+
+    registry: str
+
+    def title(self) -> str:
+        return f"look whether {self.registry} serves from its storage tree"
+
+    def check(self, here: Target) -> Iterator[Problem]:
+        evidence = gather(here.world, self.registry)
+        for what in ("tree", "locks"):
+            if what in evidence.unknown:
+                yield Problem(
+                    f"the storage of {self.registry} cannot be read: {evidence.unknown[what]}",
+                    "is it mounted, and may we read it?",
+                )
+        database = [host for host, asked in evidence.asked.items() if asked not in ("filesystem", None)]
+        locked = evidence.locks is not None and evidence.locks.database_in_use
+        if database or locked or True in evidence.served:
+            verdict = judge(evidence)
+            yield Problem(
+                f"{self.registry} is not plainly on its storage tree: " + "; ".join(verdict.reasons),
+                f"`regctl lockfiles show {self.registry}` shows all that is known, and what repairs it",
+            )
+
+    def preview(self, here: Target) -> Preview:
+        return Preview(self.title(), changes=False)
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        return StepReport(changed=False)
+
+    def probe(self, here: Target, before: Before) -> ProbeAnswer:
+        return "pending"
+
+
+class DemandImportable(Step):
+    """Demand a storage tree at which the import would not stop; what it would drop is a warning."""
+
+    registry: str
+    quarantine: bool = False  # what a quarantine moves aside is moved by another step of the recipe
+
+    def title(self) -> str:
+        return f"look whether the import of {self.registry} would come to its end"
+
+    def check(self, here: Target) -> Iterator[Problem]:
+        from ctl.steps.preflight import preflight_problems
+
+        if not here.run.id:
+            yield from preflight_problems(here.world, self.registry, quarantine=self.quarantine)
+
+    def preview(self, here: Target) -> Preview:
+        return Preview(self.title(), changes=False)
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        return StepReport(changed=False)
+
+    def probe(self, here: Target, before: Before) -> ProbeAnswer:
+        return "pending"

@@ -1,0 +1,128 @@
+"""A read-only window in which a node may change its backend, and which opens on the one that was accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from ctl.errors import RegctlError
+from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Scope, StepReport, Target
+from ctl.report.model import Text
+from ctl.steps.config_plan import shown_diff
+from ctl.steps.node_settings import setting_problems, text_with
+from ctl.steps.read_only import READ_ONLY_KEY
+from ctl.steps.read_only_checks import problems
+from ctl.steps.read_only_record import read_record
+from ctl.steps.switch_node import SwitchNode
+from ctl.steps.switch_node import Text as FileText
+
+Backend = Literal["database", "filesystem"]
+
+
+class SwitchWindow(Scope):
+    """Within it a node accepts no write. It opens as it was, or switched once `AcceptBackend` said so.
+
+    One decision serves all nodes of the run, so that none opens on another backend than its neighbour. A
+    node that was read-only or stopped before is so afterwards.
+    """
+
+    registry: str
+    node: str
+    to: Backend
+    values: dict[str, dict[str, Any]]  # the settings of the other backend, secrets as references
+    secrets: str  # the folder of the site's secrets
+
+    def title(self) -> str:
+        return f"keep {self.registry} on {self.node} read-only until it serves from the {self.to}"
+
+    def host(self) -> str:
+        return self.node
+
+    def check(self, here: Target) -> Iterator[Problem]:
+        node = self._on(here)
+        yield from problems(node)
+        yield from setting_problems(node, self.values, self.secrets)
+        if node.service.state().running and node.serves_database() is None:
+            yield Problem(
+                f"{node.name} does not say which backend it serves (the header of /v2/)",
+                "set `credentials` of the registry in the site; only a known user's answer has the header",
+            )
+        record = read_record(here.world.state_dir, self.registry, self.node)
+        if record is not None:
+            yield Problem(
+                f"{node.name} is kept read-only by `regctl read-only on` since {record.since}: its way back "
+                "leads to the other backend",
+                "run `regctl read-only off` first; the switch closes the registry by itself",
+            )
+
+    def observe(self, here: Target) -> Before:
+        return self._on(here).observe_switch(here.run.id, self.values, self.secrets)
+
+    def preview(self, here: Target) -> Preview:
+        node = self._on(here)
+        data = node.read()
+        changed = text_with(node, data, self.values, self.secrets)
+        running = node.service.state().running
+        lines = [f"{node.config_file}: {READ_ONLY_KEY}: true meanwhile (the original is kept beside it)"]
+        if running:
+            lines.append(f"restart {node.name} to close it, to switch it and to open it again, each proved")
+        else:
+            lines.append(f"{node.name} is stopped and stays so")
+        return Preview(
+            self.title(),
+            data != changed,
+            (Text("\n".join(lines)), Text(shown_diff(data, changed, node.config_file))),
+            {"restarts": running},
+        )
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        node = self._on(here)
+        try:
+            warnings = node.close_for_switch(before, self.values, self.secrets)
+        except RegctlError as error:
+            raise self._brought_back(node, before, error) from error
+        return StepReport({"read_only_before": not before["changes"]}, warnings=tuple(warnings))
+
+    def probe(self, here: Target, before: Before) -> ProbeAnswer:
+        return "partial"  # closing again writes and restarts only what is not closed yet
+
+    def verify(self, here: Target) -> Iterator[Problem]:
+        try:
+            self._on(here).prove_closed()
+        except RegctlError as error:
+            yield Problem(error.message, error.hint, outcome=error.outcome)
+
+    def leave(self, here: Target, before: Before) -> StepReport:
+        switched = accepted(here, self.registry)
+        return self._open(self._on(here), before, switched)
+
+    def _open(self, node: SwitchNode, before: Before, switched: bool) -> StepReport:
+        wanted: FileText = "switched" if switched else "original"
+        node.put(before, wanted)
+        if not switched:
+            node._restore_time(before)
+        database = (self.to == "database") is switched
+        warnings = node.follow(before, closed=node.is_closed_text(before, wanted), database=database)
+        node.forget(before)
+        return StepReport({"backend": "database" if database else "filesystem"}, warnings=tuple(warnings))
+
+    def _brought_back(self, node: SwitchNode, before: Before, error: RegctlError) -> RegctlError:
+        try:
+            self._open(node, before, switched=False)
+        except RegctlError as second:
+            return RegctlError(
+                f"{node.name} could not be made read-only: {error.message}; and it is NOT back as it was: "
+                f"{second.message}",
+                hint=second.hint or f"the original is kept as {before['kept']}",
+                details=(*error.details, *second.details),
+            )
+        message = f"{node.name} could not be made read-only, and is as it was: {error.message}"
+        return type(error)(message, hint=error.hint, details=error.details)
+
+    def _on(self, here: Target) -> SwitchNode:
+        return SwitchNode(here, self.registry, self.node)
+
+
+def accepted(here: Target, registry: str) -> bool:
+    """Say whether this run has accepted the new backend of a registry: from then on there is no way back."""
+    return here.run.notes("AcceptBackend").get("accepted") == registry
