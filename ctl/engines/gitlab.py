@@ -13,6 +13,7 @@ from ctl.engines.base import CollectionOutput, ConfigMistake
 from ctl.engines.base import CollectionParser as Parser
 from ctl.engines.distribution import Distribution
 from ctl.engines.distribution_values import section_of
+from ctl.engines.features import Feature
 from ctl.engines.gitlab_metadata import GitlabMetadata
 from ctl.engines.metadata import MetadataPrograms
 from ctl.errors import ConfigError
@@ -92,6 +93,12 @@ class Gitlab(Distribution):
         from ctl.engines.gitlab_features import features
 
         return features(version)
+
+    def feature_table(self) -> Sequence[Feature]:
+        """The whole table: every version and both kinds of metadata."""
+        from ctl.engines.gitlab_features import TABLE
+
+        return TABLE
 
     def check_config(self, config: Mapping[str, Any], version: Version) -> Sequence[ConfigMistake]:
         """Check a parsed file against the schema of a version; every mistake at once."""

@@ -5,28 +5,12 @@ Rows are from the program's change log; what is marked so was seen on 4.32 runni
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from packaging.version import Version
+
+from ctl.engines.features import Feature
 
 FILESYSTEM, DATABASE = "filesystem", "database"
 _BOTH = (FILESYSTEM, DATABASE)
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One thing a registry can do. `since` is the first version with it, `until` the first without."""
-
-    name: str
-    since: str
-    text: str
-    backends: tuple[str, ...] = _BOTH
-    until: str = ""
-    seen: bool = False  # on a running 4.32
-
-    def at(self, version: Version) -> bool:
-        """Say whether a version has it."""
-        return version >= Version(self.since) and not (self.until and version >= Version(self.until))
 
 
 TABLE: tuple[Feature, ...] = (

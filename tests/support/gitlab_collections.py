@@ -7,6 +7,7 @@ only in the name of its folder and the id of its process.
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,20 +19,28 @@ from tests.support.collections import Transcript, fill, fill_and_damage, untag
 from tests.support.gitlab import GitlabServer
 from tests.support.images import image
 from tests.support.registry import RegistryServer
+from tests.support.waiting import clean_environment
 
 CASES = Path(__file__).resolve().parents[1] / "cases" / "gitlab"
 VERSION = "4.32.0"
 
 
 def collect(server: GitlabServer, *options: str, **environment: str) -> Transcript:
-    """Run the collector to its end, its log told to be whole by the environment."""
-    whole: dict[str, Any] = {
+    """Run the collector to its end on the file as it stands, its log told to be whole by the environment."""
+    whole = {
         "REGISTRY_LOG_LEVEL": "info",
         "REGISTRY_LOG_FORMATTER": "json",
         "REGISTRY_LOG_OUTPUT": "stdout",
         **environment,
     }
-    done = server.run("garbage-collect", *options, **whole)
+    done = subprocess.run(
+        [server.binary, "garbage-collect", *options, str(server.config_file)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean_environment(**whole),
+    )
     arguments = " ".join(("garbage-collect", *options, "config.yml"))
     return Transcript(arguments, done.returncode, done.stdout, done.stderr)
 
@@ -55,6 +64,7 @@ def record(folder: Path) -> None:
         with server:
             prepare(server)
         server.overlay = overlay or {}
+        server.write_config()
         text = collect(server, *options, **environment).text().replace(str(server.folder), "/srv/registry")
         text = re.sub(r'"instance_id":"[^"]*"', '"instance_id":"00000000-0000-0000-0000-000000000000"', text)
         case(name).write_text(text)
