@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.database_background import background, repair_indexes
 from ctl.commands.database_migrate import migrate
 from ctl.context import pass_context
 
@@ -24,6 +25,8 @@ def command() -> None:
 
 
 command.add_command(migrate)
+command.add_command(background)
+command.add_command(repair_indexes)
 
 
 @command.command("status")
