@@ -109,12 +109,14 @@ def switch_window(
     switched: dict[str, Any],
     remembered: dict[str, Any],
     body: tuple[Do, ...],
+    proofs: tuple[Do, ...] = (),
 ) -> Within:
     """Write the window in which a registry changes its backend, closed and opened node by node.
 
     `body` is what must happen while no node accepts a write, before any of them is switched; it leaves the
     lock files as the new backend needs them. `switched` are the settings of the nodes' files on the new
     backend, `remembered` those that the site is to remember; both by section, secrets as references.
+    `proofs` follow once every node serves from the new backend, still read-only: the last chance to fail.
     """
     scopes = tuple(
         SwitchWindow(registry=registry, node=node.host, to=to, values=switched, secrets=place.secrets)
@@ -122,6 +124,7 @@ def switch_window(
     )
     switch = (
         Do(SwitchBackend(registry=registry, to=to)),
+        *proofs,
         Do(ProveBackend(registry=registry, to=to)),
         Do(RememberSettings(registry=registry, site=place.site, values=remembered)),
         Do(AcceptBackend(registry=registry, to=to)),

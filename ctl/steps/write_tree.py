@@ -109,11 +109,13 @@ class ProveTree(Step):
         return Preview(self.title(), changes=False)
 
     def apply(self, here: Target, before: Before) -> StepReport:
-        done = _write(here, self.registry, take_out=True)
+        left, done = self._survey(here), Written()
+        if left.work:
+            done = _write(here, self.registry, take_out=True)
+            left = self._survey(here)
         with opened(here.world, self.registry) as (tree, catalog):
             problems = list(lacking_problems(tree, catalog, accepted=self.accept_data_loss))
             counts = catalog.counts()
-            left = TreeWriting(tree, catalog, None).run()
         if left.work:
             raise RegctlError(
                 f"tree and database of {self.registry} still differ in {left.work} places, the first is "
@@ -136,6 +138,10 @@ class ProveTree(Step):
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
         return "partial"
+
+    def _survey(self, here: Target) -> Written:
+        with opened(here.world, self.registry) as (tree, catalog):
+            return TreeWriting(tree, catalog, None).run()
 
 
 def files_of(here: Target, registry: str) -> TreeFiles:
