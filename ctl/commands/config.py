@@ -106,18 +106,34 @@ def diff(context: Context, registry: str | None, detailed_exitcode: bool) -> Non
     help="Replace a file that is not regctl's, although the site says other things than it.",
 )
 @click.option("--overwrite-drift", is_flag=True, help="Drop the hand edits of a managed file.")
+@click.option("--skip", multiple=True, metavar="CHECK", help="Pass over a check by its name: auto-migrate.")
+@click.option("--skip-reason", default="", metavar="WHY", help="Why a check is passed over; journaled.")
 @pass_context
-def apply(context: Context, registry: str | None, take_over: bool, overwrite_drift: bool) -> None:
+def apply(
+    context: Context,
+    registry: str | None,
+    take_over: bool,
+    overwrite_drift: bool,
+    skip: tuple[str, ...],
+    skip_reason: str,
+) -> None:
     """Write each node's file as the site wants it, restart what runs, and prove that it answers.
 
     A copy of the file before stays beside it. If the registry does not come up with the new file, the old one
-    is brought back.
+    is brought back. With `auto_migrate: true` in the site, pending pre-deployment migrations of a GitLab
+    registry's metadata database are applied before the first restart.
     """
     from ctl.steps.config_report import run_report
 
     name = context.registry_name(registry)
-    recipe = apply_recipe(context, name, take_over=take_over, overwrite_drift=overwrite_drift)
-    context.show(run_report("config-apply", name, context.run(recipe)))
+    recipe = apply_recipe(
+        context,
+        name,
+        take_over=take_over,
+        overwrite_drift=overwrite_drift,
+        skip_migrations="auto-migrate" in skip,
+    )
+    context.show(run_report("config-apply", name, context.run(recipe, skip=skip, skip_reason=skip_reason)))
 
 
 @command.command("adopt")
@@ -146,9 +162,21 @@ def adopt(context: Context, registry: str | None) -> None:
     context.show(run_report("config-adopt", name, context.run(recipe)))
 
 
-def apply_recipe(context: Context, registry: str, *, take_over: bool, overwrite_drift: bool) -> Recipe:
-    """Write the recipe of `config apply`: one node after the other, each proved before the next."""
+def apply_recipe(
+    context: Context,
+    registry: str,
+    *,
+    take_over: bool,
+    overwrite_drift: bool,
+    skip_migrations: bool = False,
+) -> Recipe:
+    """Write the recipe of `config apply`: one node after the other, each proved before the next.
+
+    Migrations that `auto_migrate` asks for come before the first restart, and before the first write where
+    the file that is there names their database already.
+    """
     from ctl.recipes.model import Do, Recipe
+    from ctl.steps.auto_migrate import auto_migrate, names_database
     from ctl.steps.config_plan import plan_config, secrets_folder
     from ctl.steps.make_http_secret import MakeHttpSecret
     from ctl.steps.restart_node import RestartNode
@@ -156,8 +184,19 @@ def apply_recipe(context: Context, registry: str, *, take_over: bool, overwrite_
 
     secrets = secrets_folder(context.site_file)
     items: list[Do] = [Do(MakeHttpSecret(registry=registry, site=context.site_file, secrets=secrets))]
-    for node in context.site.registries[registry].nodes:
-        if not plan_config(context.world, registry, node.host, secrets).changes:
+    resources, nodes = [f"registry/{registry}"], context.site.registries[registry].nodes
+    plans = {node.host: plan_config(context.world, registry, node.host, secrets) for node in nodes}
+    first = plans[nodes[0].host]
+    migrate = auto_migrate(
+        context.world, registry, first.settings, node=nodes[0].host, skipped=skip_migrations
+    )
+    if migrate is not None:
+        resources.append(f"database/{context.site.registries[registry].database}")
+        if not first.changes or names_database(context.world, registry, nodes[0].host):
+            items.append(Do(migrate))
+            migrate = None
+    for node in nodes:
+        if not plans[node.host].changes:
             continue
         write = WriteConfig(
             registry=registry,
@@ -166,11 +205,15 @@ def apply_recipe(context: Context, registry: str, *, take_over: bool, overwrite_
             take_over=take_over,
             overwrite_drift=overwrite_drift,
         )
-        items += [Do(write), Do(RestartNode(registry=registry, node=node.host))]
+        items.append(Do(write))
+        if migrate is not None:
+            items.append(Do(migrate))
+            migrate = None
+        items.append(Do(RestartNode(registry=registry, node=node.host)))
     return Recipe(
         "config-apply",
         tuple(items),
-        resources=(f"registry/{registry}",),
+        resources=tuple(resources),
         title=f"write the configuration of {registry}",
         question=f"Write the configuration of {registry} and restart the nodes that run?",
         undo_on_failure=True,
