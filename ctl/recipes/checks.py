@@ -13,6 +13,7 @@ from ctl.recipes.attempt import as_problem
 from ctl.recipes.codec import Place, places
 from ctl.recipes.identity import controller_id
 from ctl.recipes.model import Preview, Problem, Recipe, Target
+from ctl.report.model import Text
 
 if TYPE_CHECKING:
     from ctl.recipes.live import CheckRun
@@ -92,11 +93,19 @@ def preview(world: World, recipe: Recipe, run: CheckRun) -> tuple[tuple[Preview,
     here = Target(world, run)
     previews, changes = [], False
     for place in places(recipe.items):
-        shown = place.step.preview(here)
+        shown = _with_reason(place.step.preview(here), place.because)
         previews.append(shown)
         decides = recipe.decided_by in ("", type(place.step).__name__) and not place.is_scope
         changes = changes or (shown.changes and decides)
     return tuple(previews), changes
+
+
+def _with_reason(preview: Preview, because: str) -> Preview:
+    """Say first why the recipe has a step, where it says so."""
+    if not because:
+        return preview
+    reason = Text(f"because {because}")
+    return replace(preview, blocks=(reason, *preview.blocks), data={**preview.data, "because": because})
 
 
 def blocking_outcome(problems: Sequence[Problem]) -> Outcome | None:

@@ -26,6 +26,7 @@ class Place:
     path: str
     step: Step
     within: tuple[str, ...]  # the paths of the scopes around it, outermost first
+    because: str = ""  # why the recipe has it
 
     @property
     def is_scope(self) -> bool:
@@ -38,11 +39,11 @@ def places(items: Sequence[Do | Within], prefix: str = "", around: tuple[str, ..
     for number, item in enumerate(items, 1):
         path = f"{prefix}{number}"
         if isinstance(item, Do):
-            yield Place(path, item.step, around)
+            yield Place(path, item.step, around, item.because)
             continue
         inner = around
         for index, scope in enumerate(item.scopes, 1):
-            yield Place(f"{path}.s{index}", scope, inner)
+            yield Place(f"{path}.s{index}", scope, inner, item.because)
             inner = (*inner, f"{path}.s{index}")
         yield from places(item.body, f"{path}.", inner)
 
@@ -57,9 +58,11 @@ def _dump_step(step: Step) -> dict[str, Any]:
 
 
 def _dump_item(item: Do | Within) -> dict[str, Any]:
+    reason = {"because": item.because} if item.because else {}
     if isinstance(item, Do):
-        return {"do": _dump_step(item.step)}
+        return {"do": _dump_step(item.step), **reason}
     return {
+        **reason,
         "within": [_dump_step(scope) for scope in item.scopes],
         "body": [_dump_item(part) for part in item.body],
     }
@@ -98,15 +101,16 @@ def load_step(data: Mapping[str, Any]) -> Step:
 
 
 def _load_item(data: Mapping[str, Any]) -> Do | Within:
+    because = str(data.get("because", ""))
     if "do" in data:
-        return Do(load_step(data["do"]))
+        return Do(load_step(data["do"]), because)
     scopes = []
     for part in data["within"]:
         scope = load_step(part)
         if not isinstance(scope, Scope):
             raise RegctlError(f"the step {part['step']} is not a scope any more")
         scopes.append(scope)
-    return Within(tuple(scopes), tuple(_load_item(part) for part in data["body"]))
+    return Within(tuple(scopes), tuple(_load_item(part) for part in data["body"]), because)
 
 
 def load(data: Mapping[str, Any]) -> Recipe:

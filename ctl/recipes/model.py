@@ -162,9 +162,10 @@ class Scope(Step):
 
 @dataclass(frozen=True)
 class Do:
-    """A step in a recipe."""
+    """A step in a recipe; `because` says why it stands there, for whoever reads the preview."""
 
     step: Step
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class Within:
 
     scopes: tuple[Scope, ...]
     body: tuple[Do | Within, ...]
+    because: str = ""
 
 
 @dataclass(frozen=True)

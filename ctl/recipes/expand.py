@@ -1,0 +1,265 @@
+"""A checked recipe text, the site and the operator's values -> the Recipe that the runner runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ctl.config.document import Located, show_path
+from ctl.errors import ConfigError, RefusedError
+from ctl.recipes.codec import class_path, places
+from ctl.recipes.load import RecipeText, recipe_error
+from ctl.recipes.meaning import CONSENT
+from ctl.recipes.model import Do, Recipe, Scope, Step, Within
+from ctl.recipes.only_check import OnlyCheck
+from ctl.recipes.parameters import Value, fill, whole_reference
+from ctl.recipes.text import (
+    AnyItem,
+    CheckItem,
+    ForEachItem,
+    ForEachScopes,
+    RecipeItem,
+    Requirement,
+    StepItem,
+    WithinItem,
+)
+from ctl.recipes.values import given_values
+from ctl.recipes.vocabulary import REQUIREMENT, Vocabulary, arguments_of, call
+
+if TYPE_CHECKING:
+    from ctl.world import World
+
+Values = Mapping[str, Value | None]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a recipe is built in: the site, and what was said on the command line beside `--set`."""
+
+    world: World
+    site_file: str
+    secrets: str  # the folder where regctl keeps the site's secrets
+    version: str = ""  # regctl's own
+    accept_data_loss: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    """A recipe, and the values that its parameters had."""
+
+    recipe: Recipe
+    values: Values
+    looks_only: bool = False  # whether nothing in it changes anything
+
+
+def build(text: RecipeText, vocabulary: Vocabulary, around: Surroundings, given: Mapping[str, str]) -> Built:
+    """Make the Recipe: parameters filled in, loops unrolled, names turned into steps. Reads the site only.
+
+    UsageError for a value that is missing or wrong, RefusedError where regctl is of another version than the
+    recipe needs, ConfigError where a value makes an argument that its step does not take.
+    """
+    values = given_values(text.model, given, around.world.site)
+    _demand_own_version(text, around.version)
+    maker = _Maker(text, vocabulary, around)
+    filled = {**values, "site_file": around.site_file, "secrets": around.secrets}
+    items = (*maker.requirements(filled), *maker.items(text.model.items, filled, ("items",)))
+    if not items:
+        raise ConfigError(f"{text.name} has nothing to do with these values: every item is left out")
+    steps = [place.step for place in places(items)]
+    looks = all(isinstance(step, OnlyCheck) or class_path(step) in maker.looking for step in steps)
+    recipe = _recipe(text, maker, items, filled)
+    return Built(replace(recipe, question="") if looks else recipe, values, looks)
+
+
+def _recipe(text: RecipeText, maker: _Maker, items: tuple[Do | Within, ...], values: Values) -> Recipe:
+    steps = [place.step for place in places(items)]
+    resources = tuple(dict.fromkeys([*_resources(steps), *maker.resources])) or (f"recipe/{text.name}",)
+    registries = [str(values[name]) for name in text.model.registries() if values[name]]
+    title = text.model.summary + (f" ({', '.join(registries)})" if registries else "")
+    return Recipe(
+        text.name,
+        items,
+        resources=resources,
+        title=title,
+        question=str(fill(text.model.question or f"Run the recipe {text.name}?", values)),
+        decided_by=maker.decided_by if len(items) == 1 else "",
+        undo_on_failure=text.model.undo_on_failure or maker.undo_on_failure,
+    )
+
+
+def _resources(steps: Iterable[Step]) -> Iterator[str]:
+    """Yield what the steps' arguments name: the registries and databases that the run must lock."""
+    for step in steps:
+        for kind in ("registry", "database"):
+            name = getattr(step, kind, None) if kind in type(step).model_fields else None
+            if isinstance(name, str) and name:
+                yield f"{kind}/{name}"
+        if isinstance(step, OnlyCheck):
+            yield from _resources([step.inner()])
+
+
+def _demand_own_version(text: RecipeText, version: str) -> None:
+    from packaging.specifiers import SpecifierSet
+
+    for requirement in text.model.requires:
+        if requirement.regctl and not SpecifierSet(requirement.regctl).contains(version, prereleases=True):
+            raise RefusedError(
+                f"the recipe {text.name} needs regctl {requirement.regctl}; this is {version}",
+                hint="install the version that it names, or a recipe for this one",
+            )
+
+
+class _Maker:
+    """Turns items into steps; collects what the Python recipes among them ask of the whole."""
+
+    def __init__(self, text: RecipeText, vocabulary: Vocabulary, around: Surroundings) -> None:
+        self.text, self.vocabulary, self.around = text, vocabulary, around
+        self.resources: list[str] = []
+        self.decided_by = ""
+        self.undo_on_failure = False
+        self.looking: set[str] = set()  # classes of steps that change nothing: the requirements' own
+
+    def requirements(self, values: Values) -> Iterator[Do]:
+        for number, one in enumerate(self.text.model.requires):
+            if one.registry is None:
+                continue
+            step = self._step(REQUIREMENT, _required(one), values, ("requires", number), Step)
+            self.looking.add(class_path(step))
+            yield Do(step)
+
+    def items(
+        self, items: tuple[AnyItem, ...], values: Values, path: tuple[str | int, ...]
+    ) -> Iterator[Do | Within]:
+        for number, item in enumerate(items):
+            if self._wanted(item, values):
+                yield from self._item(item, values, (*path, number))
+
+    def _wanted(self, item: AnyItem | ForEachScopes, values: Values) -> bool:
+        def has(condition: str) -> bool:
+            value = values[whole_reference(condition) or ""]
+            return value is not None and value is not False
+
+        if item.when is not None and not has(item.when):
+            return False
+        return item.unless is None or not has(item.unless)
+
+    def _item(self, item: AnyItem, values: Values, path: tuple[str | int, ...]) -> Iterator[Do | Within]:
+        reason = str(fill(getattr(item, "because", None) or "", values))
+        if isinstance(item, StepItem):
+            yield Do(self._step(item.step, item.arguments, values, path, Step), reason)
+        elif isinstance(item, CheckItem):
+            inner = self._step(item.check, item.arguments, values, path, Step)
+            remedy = str(fill(item.remedy or "", values))
+            yield Do(OnlyCheck.of(inner, remedy), reason)
+        elif isinstance(item, RecipeItem):
+            yield from self._included(item, values, path, reason)
+        elif isinstance(item, WithinItem):
+            scopes = tuple(self._scopes(item, values, path))
+            body = tuple(self.items(item.do, values, (*path, "do")))
+            if scopes and body:
+                yield Within(scopes, body, reason)
+            else:
+                yield from body  # nothing to close, or nothing to do within
+        else:
+            for inner_values in self._turns(item, values):
+                yield from self.items(item.do, inner_values, (*path, "do"))
+
+    def _scopes(self, item: WithinItem, values: Values, path: tuple[str | int, ...]) -> Iterator[Scope]:
+        for number, scope in enumerate(item.within):
+            place = (*path, "within", number)
+            if not self._wanted(scope, values):
+                continue
+            if isinstance(scope, StepItem):
+                yield self._step(scope.step, scope.arguments, values, place, Scope)
+                continue
+            for inner in self._turns(scope, values):
+                for index, one in enumerate(scope.do):
+                    if self._wanted(one, inner):
+                        yield self._step(one.step, one.arguments, inner, (*place, "do", index), Scope)
+
+    def _turns(self, item: ForEachItem | ForEachScopes, values: Values) -> Iterator[Values]:
+        """Yield the values of each turn of a loop, in the order of the site."""
+        site = self.around.world.site
+        names = list(site.hosts)
+        if item.for_each == "node":
+            parameter = whole_reference(item.of or "") or self.text.model.registries()[0]
+            names = [node.host for node in site.registries[str(values[parameter])].nodes]
+        for name in names:
+            labels = site.hosts[name].labels
+            if all(labels.get(label) == value for label, value in item.where.items()):
+                yield {**values, item.for_each: name}
+
+    def _included(
+        self, item: RecipeItem, values: Values, path: tuple[str | int, ...], reason: str
+    ) -> Iterator[Do | Within]:
+        function = self.vocabulary.recipe(item.recipe)
+        arguments = fill(dict(item.arguments), values)
+        if CONSENT in arguments_of(function):
+            arguments[CONSENT] = self.around.accept_data_loss
+        handed = {
+            "world": self.around.world,
+            "site_file": self.around.site_file,
+            "secrets": self.around.secrets,
+        }
+        found = call(function, handed, arguments)
+        self.resources += found.resources
+        self.decided_by = found.decided_by
+        self.undo_on_failure = self.undo_on_failure or found.undo_on_failure
+        for number, one in enumerate(found.items):
+            yield type(one)(**{**vars(one), "because": reason}) if reason and number == 0 else one
+
+    def _step(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        values: Values,
+        path: tuple[str | int, ...],
+        kind: type[Any],
+    ) -> Any:
+        from pydantic import ValidationError
+
+        found = self.vocabulary.step(name)
+        filled = fill(dict(arguments), values)
+        if CONSENT in found.model_fields:
+            filled[CONSENT] = self.around.accept_data_loss
+        try:
+            step = found.model_validate(filled)
+        except ValidationError as error:
+            raise self._bad_arguments(error, filled, (*path, "with")) from None
+        if not isinstance(step, kind):
+            raise ConfigError(f"{name} is no scope")
+        return step
+
+    def _bad_arguments(
+        self, error: Any, filled: Mapping[str, Any], path: tuple[str | int, ...]
+    ) -> ConfigError:
+        """Say at which line a value makes an argument that the step does not take."""
+        from ctl.config.document import Mistake
+        from ctl.config.mistakes import from_pydantic, locate
+
+        plain = _as_located(filled, locate(self.text.root, path))
+        mistakes = [
+            Mistake(locate(self.text.root, (*path, *one.path)), (*path, *one.path), one.what)
+            for one in from_pydantic(error.errors(include_url=False), plain, {})
+        ]
+        found = recipe_error(self.text.file.path, mistakes)
+        return ConfigError(
+            f"{self.text.name} cannot be built with these values ({show_path(path)})",
+            details=found.details,
+            hint="give other values with --set, or correct the recipe",
+        )
+
+
+def _as_located(value: Any, origin: Any) -> Located:
+    if isinstance(value, Mapping):
+        return Located({key: _as_located(one, origin) for key, one in value.items()}, origin)
+    if isinstance(value, list):
+        return Located([_as_located(one, origin) for one in value], origin)
+    return Located(value, origin)
+
+
+def _required(one: Requirement) -> dict[str, Any]:
+    """Return a requirement as the arguments of its step."""
+    names = ("registry", "engine", "version", "feature")
+    return {name: getattr(one, name) for name in names if getattr(one, name) is not None}
