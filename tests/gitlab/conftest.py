@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import require
 from tests.support import programs
+from tests.support.enabling import EnablingSite, PlainServer
 from tests.support.gitlab import PASSWORD, GitlabServer, GitlabSite, drop_owned, owned_database
 from tests.support.postgres import DatabaseAddress, PostgresServer
 
@@ -117,3 +118,19 @@ def gitlab_site(
     yield make
     for site in made:
         site.close()
+
+
+@pytest.fixture
+def enabling(tmp_path: Path) -> Iterator[Callable[..., EnablingSite]]:
+    """Make sites whose files name no database yet (not entered): `enabling(migrated_database)`."""
+    made: list[EnablingSite] = []
+
+    def make(database: DatabaseAddress, name: str = "site", **options: object) -> EnablingSite:
+        require(programs.gitlab_registry)
+        server = PlainServer(tmp_path / f"{name}-registry", database=database, **options)  # type: ignore[arg-type]
+        made.append(EnablingSite(tmp_path / name, server))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.end()
