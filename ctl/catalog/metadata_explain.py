@@ -50,6 +50,16 @@ class Skip(Protocol):
         """The tag that is lost by it, "" for none."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """The digest that it is about, "" for none."""
+        ...
+
+    @property
+    def effect(self) -> str:
+        """What the import makes of it; "info" is nothing."""
+        ...
+
 
 @dataclass
 class Skips:
@@ -63,6 +73,11 @@ class Skips:
         """Sort findings."""
         skips = cls()
         for one in found:
+            if one.effect == "info":
+                continue
+            if one.digest:
+                skips.digests.setdefault((one.repository, one.digest), one.kind)
+                skips.digests.setdefault(("", one.digest), one.kind)
             if one.repository and one.tag:
                 skips.tags.setdefault((one.repository, one.tag), one.kind)
             for algorithm, digits in _HASH.findall(one.path):

@@ -14,7 +14,7 @@ Memory: 16 bytes for each stored blob, one batch of tags, and the digests of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -83,11 +83,13 @@ class Preflight:
         *,
         kept: Callable[[KeptTag], object] = lambda tag: None,
         progress: Callable[[int, int], object] = lambda done, total: None,
+        only: Collection[str] | None = None,
     ) -> None:
         self.storage = storage
         self.counts = Counts()
         self._kept = kept
         self._progress = progress
+        self._only = only
         self._blobs = BlobIndex()
 
     def findings(self) -> Iterator[PreflightFinding]:
@@ -103,9 +105,10 @@ class Preflight:
         if walked.missing:
             yield found(REPOSITORIES, "no-repositories", "not there")
         yield from walked.findings
-        total = len(walked.repositories)
+        places = [one for one in walked.repositories if self._only is None or one.name in self._only]
+        total = len(places)
         batch: list[tuple[_Repository, TagEntry]] = []
-        for listed in list_repositories(self.storage, walked.repositories):
+        for listed in list_repositories(self.storage, places):
             self.counts.repositories += 1
             self.counts.tags += len(listed.tags)
             yield from listed.findings

@@ -14,6 +14,7 @@ STORABLE = frozenset({"sha256", "sha512"})  # what its database has a number for
 FORMAT, LENGTH, UNSUPPORTED = "format", "length", "unsupported"
 NAME_LIMIT = 255  # bytes of a repository's whole name
 
+_USUAL = re.compile(r"sha256:[0-9a-f]{64}\Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]+\Z", re.ASCII)
 _ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+\Z", re.ASCII)
 _DOMAIN = re.compile(
@@ -25,6 +26,8 @@ _PATH_PART = re.compile(r"[A-Za-z0-9._-]+\Z", re.ASCII)
 
 def digest_fault(text: str) -> str:
     """Say what is wrong with a digest: "" nothing, "format" or "unsupported" (skipped), "length" (stops)."""
+    if _USUAL.match(text):
+        return ""
     algorithm, colon, encoded = text.partition(":")
     if not colon or not algorithm or not encoded:
         return FORMAT

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
-from ctl.commands import registry_features, registry_import, registry_verify
+from ctl.commands import (
+    registry_features,
+    registry_import,
+    registry_preflight,
+    registry_quarantine,
+    registry_verify,
+)
 
 
 @click.group("registry")
@@ -13,5 +19,5 @@ def command() -> None:
 
 
 # One module each, with its work imported inside: the whole group is loaded for any of them.
-for _module in (registry_features, registry_import, registry_verify):
+for _module in (registry_features, registry_import, registry_preflight, registry_quarantine, registry_verify):
     command.add_command(_module.command)

@@ -7,7 +7,7 @@ tags); `read_preflight(world, registry)` is the same reading with everything it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -49,13 +49,16 @@ class PreflightResult:
 
 
 def read_preflight(
-    world: World, registry: str, progress: Callable[[int, int], object] = lambda done, total: None
+    world: World,
+    registry: str,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+    only: Collection[str] | None = None,
 ) -> PreflightResult:
-    """Read a registry's tree; UnreachableError where its storage is not there."""
+    """Read a registry's tree, or some of its repositories; UnreachableError where it is not there."""
     import time
 
     started = time.monotonic()
-    reading = Preflight(world.storage(registry), progress=progress)
+    reading = Preflight(world.storage(registry), progress=progress, only=only)
     findings = list(reading.findings())
     return PreflightResult(reading.counts, findings, time.monotonic() - started)
 
@@ -69,9 +72,7 @@ def preflight_problems(world: World, registry: str, *, quarantine: bool = False)
     yield from result_problems(read_preflight(world, registry), registry, quarantine=quarantine)
 
 
-def result_problems(
-    result: PreflightResult, registry: str, *, quarantine: bool = False
-) -> Iterator[Problem]:
+def result_problems(result: PreflightResult, registry: str, *, quarantine: bool = False) -> Iterator[Problem]:
     """Yield the problems of a reading that was made already."""
     stopping = [one for one in result.of(Effect.ABORT) if not (quarantine and one.move)]
     command = f"regctl registry preflight {registry}"

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from tests.support.gitlab import GitlabServer
+from tests.support.postgres import SUPERUSER
 
 _CONTENT = (
     "tags manifest_references layers manifests repository_blobs repositories top_level_namespaces blobs"
@@ -52,7 +53,9 @@ class Oracle:
     def run(self, *flags: str) -> Imported:
         """Import everything; what an earlier run left is deleted first."""
         assert self.server.database is not None
-        with closing(psycopg.connect(self.server.database.tcp_dsn, autocommit=True)) as connection:
+        address = self.server.database
+        dsn = f"host={address.socket_folder} port={address.port} dbname={address.name} user={SUPERUSER}"
+        with closing(psycopg.connect(dsn, autocommit=True)) as connection:
             self._empty(connection)
             done = self.server.run("database", "import", "--log-to-stdout", *flags)
             found = Imported(done.returncode, done.stderr, _records(done.stdout))
@@ -61,7 +64,7 @@ class Oracle:
 
     def _empty(self, connection: psycopg.Connection) -> None:
         with connection.transaction():
-            connection.execute("SET LOCAL session_replication_role = DEFAULT")
+            connection.execute("SET LOCAL session_replication_role = replica")
             for table in _CONTENT:
                 connection.execute(f"DELETE FROM {table}".encode())  # noqa: S608 - names of ours
 
