@@ -26,10 +26,12 @@ def register_steps() -> Mapping[str, str]:
     return {
         "accept-backend": "ctl.steps.accept_backend:AcceptBackend",
         "adopt-config": "ctl.steps.adopt_config:AdoptConfig",
+        "ask-reconfigure": "ctl.steps.ask_reconfigure:AskReconfigure",
         "auto-migrate": "ctl.steps.auto_migrate:AutoMigrate",
         "clear-read-only": "ctl.steps.set_read_only:ClearReadOnly",
         "collect-garbage": "ctl.steps.collect_garbage:CollectGarbage",
         "compare-collector": "ctl.steps.compare_collector:CompareCollector",
+        "demand-backend": "ctl.steps.demand_backend:DemandBackend",
         "demand-database": "ctl.steps.enable_checks:DemandDatabase",
         "demand-filesystem": "ctl.steps.enable_checks:DemandFilesystem",
         "demand-importable": "ctl.steps.enable_checks:DemandImportable",
@@ -54,6 +56,7 @@ def register_steps() -> Mapping[str, str]:
         "provision-database": "ctl.steps.provision_database:ProvisionDatabase",
         "pull-sample": "ctl.steps.pull_sample:PullSample",
         "put-back": "ctl.steps.put_back:PutBack",
+        "quarantine": "ctl.steps.quarantine:Quarantine",
         "read-only": "ctl.steps.read_only:ReadOnly",
         "remember-settings": "ctl.steps.remember_settings:RememberSettings",
         "repair-indexes": "ctl.steps.repair_indexes:RepairIndexes",
@@ -62,9 +65,11 @@ def register_steps() -> Mapping[str, str]:
         "restart-node": "ctl.steps.restart_node:RestartNode",
         "restart-service": "ctl.steps.service:RestartService",
         "restore-lock-files": "ctl.steps.repair_lock_files:RestoreLockFiles",
+        "restore-quarantine": "ctl.steps.quarantine:RestoreQuarantine",
         "restore-tree": "ctl.steps.restore_tree:RestoreTree",
         "run-background-migrations": "ctl.steps.background_migrations:RunBackgroundMigrations",
         "set-background-migrations": "ctl.steps.set_background:SetBackgroundMigrations",
+        "set-feature-flags": "ctl.steps.set_feature_flags:SetFeatureFlags",
         "set-lock-files": "ctl.steps.set_lock_files:SetLockFiles",
         "set-read-only": "ctl.steps.set_read_only:SetReadOnly",
         "set-settings": "ctl.steps.set_settings:SetSettings",
@@ -77,6 +82,17 @@ def register_steps() -> Mapping[str, str]:
         "switch-window": "ctl.steps.switch_window:SwitchWindow",
         "write-config": "ctl.steps.write_config:WriteConfig",
         "write-tree": "ctl.steps.write_tree:WriteTree",
+    }
+
+
+@hookimpl
+def register_recipes() -> Mapping[str, str]:
+    """The commands' recipes that a recipe in YAML may take in."""
+    return {
+        "disable-db": "ctl.steps.named_recipes:disable_db",
+        "enable-db": "ctl.steps.named_recipes:enable_db",
+        "finish-enable-db": "ctl.steps.named_recipes:finish_enable_db",
+        "import-metadata": "ctl.steps.named_recipes:import_metadata",
     }
 
 

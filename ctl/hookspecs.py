@@ -45,7 +45,11 @@ def register_report_formats() -> Mapping[str, str]:
 
 @hookspec
 def register_recipes() -> Mapping[str, str]:
-    """Name recipes: a callable that takes the recipe's arguments as keywords and returns a `Recipe`."""
+    """Name recipes: a callable that takes the recipe's arguments as keywords and returns a `Recipe`.
+
+    Those that it calls `world`, `site_file` and `secrets` (a folder) are handed to it; the others are what
+    `recipe: NAME, with: {...}` gives in a recipe's text, and are checked against their annotations.
+    """
     return {}
 
 

@@ -74,7 +74,8 @@ def build(text: RecipeText, vocabulary: Vocabulary, around: Surroundings, given:
 
 def _recipe(text: RecipeText, maker: _Maker, items: tuple[Do | Within, ...], values: Values) -> Recipe:
     steps = [place.step for place in places(items)]
-    resources = tuple(dict.fromkeys([*_resources(steps), *maker.resources])) or (f"recipe/{text.name}",)
+    named = dict.fromkeys([*_resources(steps, maker.around.world), *maker.resources])
+    resources = tuple(named) or (f"recipe/{text.name}",)
     registries = [str(values[name]) for name in text.model.registries() if values[name]]
     title = text.model.summary + (f" ({', '.join(registries)})" if registries else "")
     return Recipe(
@@ -88,15 +89,19 @@ def _recipe(text: RecipeText, maker: _Maker, items: tuple[Do | Within, ...], val
     )
 
 
-def _resources(steps: Iterable[Step]) -> Iterator[str]:
-    """Yield what the steps' arguments name: the registries and databases that the run must lock."""
+def _resources(steps: Iterable[Step], world: World) -> Iterator[str]:
+    """Yield what the run must lock: registries and databases in the steps' arguments, a registry's own."""
+    registries = world.site.registries
     for step in steps:
+        if isinstance(step, OnlyCheck):
+            yield from _resources([step.inner()], world)
+            continue
         for kind in ("registry", "database"):
             name = getattr(step, kind, None) if kind in type(step).model_fields else None
             if isinstance(name, str) and name:
                 yield f"{kind}/{name}"
-        if isinstance(step, OnlyCheck):
-            yield from _resources([step.inner()])
+            if kind == "registry" and name in registries and registries[name].own_database:
+                yield f"database/{registries[name].database}"
 
 
 def _demand_own_version(text: RecipeText, version: str) -> None:

@@ -188,6 +188,8 @@ class _Reader:
             yield self._at((*path, key), f"is no scope, but an ordinary step: {name} belongs under `do`")
         if use == "step" and issubclass(kind, Scope):
             yield self._at((*path, key), f"is a scope: write {name} under `within`, and what it is for `do`")
+        if use == "check" and kind.check is Step.check:
+            yield self._at((*path, key), f"has nothing to look at: {name} does, and has no checks of its own")
         if CONSENT in arguments:
             what = f"only `regctl recipe run --{CONSENT.replace('_', '-')}` says so: leave it out"
             yield self._at((*path, "with", CONSENT), what, key=True)
