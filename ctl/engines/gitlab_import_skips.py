@@ -43,6 +43,7 @@ SKIPS: Mapping[str, Skip] = {
         Skip("layer-link-broken", "the repository's link to a layer holds no digest"),
         Skip("layer-unknown", "a layer is not stored, or not linked in the repository", "incomplete"),
         Skip("link-names-another", "a link names another digest than its own path does", "altered"),
+        Skip("digest-aliased", "a blob is read through a link under another algorithm's digest", "none"),
         Skip("repository-unreadable", "the repository was gone or could not be listed when its turn came"),
         Skip("tag-not-written", "the database did not take the tag"),
         Skip("media-type-unchecked", "whether a layer's media type is known could not be asked", "altered"),
@@ -87,7 +88,9 @@ _CONSEQUENCES = frozenset({"manifest-skipped", "manifest-unknown"})
 def reason_of(message: str) -> str:
     """Return the stable word for a warning's sentence; "other" where it is not known."""
     if message.startswith(_REDIRECTED):
-        return "link-names-another"
+        link, _, target = message[len(_REDIRECTED) :].partition(" -> ")
+        same = link.partition(":")[0] == target.partition(":")[0]
+        return "link-names-another" if same else "digest-aliased"
     return _REASONS.get(message, "other")
 
 

@@ -213,7 +213,7 @@ class ImportMetadata(Undoable):
             "import_seconds": round(seconds, 3),
             "attempts": done.attempts,
             "retried_manifests": ledger.retried,
-            "problems": lost + kept + effects["none"],
+            "problems": lost + kept,
             "tags_dropped": lost,
             "tags_incomplete": kept,
             "by_reason": dict(sorted(ledger.by_reason().items())),
@@ -225,13 +225,13 @@ class ImportMetadata(Undoable):
         return StepReport(data, changed=not self.trial)
 
     def _write_skipped(self, here: Target, done: Imported) -> list[dict[str, str]]:
-        """Write every entry beside the run's journal, for `registry verify`; return the first ones."""
+        """Write every entry beside the run's journal; return the first ones that cost something."""
         first: list[dict[str, str]] = []
         path = os.path.join(here.world.state_dir, "runs", here.run.id, SKIPPED_FILE)
         with open(path, "w", encoding="utf-8") as file:
             for one in done.ledger.passed():
                 data = one.data()
                 file.write(json.dumps(data) + "\n")
-                if len(first) < LISTED:
+                if one.effect != "none" and len(first) < LISTED:
                     first.append(data)
         return first

@@ -1,4 +1,4 @@
-"""A GitLab site over a seeded tree, and what its metadata database and its lock files hold after an import."""
+"""A GitLab site over a seeded tree, and what its database and its lock files hold after an import."""
 
 from __future__ import annotations
 
