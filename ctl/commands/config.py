@@ -106,6 +106,13 @@ def diff(context: Context, registry: str | None, detailed_exitcode: bool) -> Non
     help="Replace a file that is not regctl's, although the site says other things than it.",
 )
 @click.option("--overwrite-drift", is_flag=True, help="Drop the hand edits of a managed file.")
+@click.option(
+    "--wait",
+    type=click.IntRange(0, 86400),
+    default=0,
+    metavar="SECONDS",
+    help="Wait so long for `gitlab-ctl reconfigure` where it writes the file.",
+)
 @click.option("--skip", multiple=True, metavar="CHECK", help="Pass over a check by its name: auto-migrate.")
 @click.option("--skip-reason", default="", metavar="WHY", help="Why a check is passed over; journaled.")
 @pass_context
@@ -114,6 +121,7 @@ def apply(
     registry: str | None,
     take_over: bool,
     overwrite_drift: bool,
+    wait: int,
     skip: tuple[str, ...],
     skip_reason: str,
 ) -> None:
@@ -122,6 +130,9 @@ def apply(
     A copy of the file before stays beside it. If the registry does not come up with the new file, the old one
     is brought back. With `auto_migrate: true` in the site, pending pre-deployment migrations of a GitLab
     registry's metadata database are applied before the first restart.
+
+    Where gitlab-ctl writes the file, regctl does not: it says what to put into gitlab.rb, waits for the
+    reconfigure, and proves that the file then means what was asked.
     """
     from ctl.steps.config_report import run_report
 
@@ -132,6 +143,7 @@ def apply(
         take_over=take_over,
         overwrite_drift=overwrite_drift,
         skip_migrations="auto-migrate" in skip,
+        wait=wait,
     )
     context.show(run_report("config-apply", name, context.run(recipe, skip=skip, skip_reason=skip_reason)))
 
@@ -169,6 +181,7 @@ def apply_recipe(
     take_over: bool,
     overwrite_drift: bool,
     skip_migrations: bool = False,
+    wait: int = 0,
 ) -> Recipe:
     """Write the recipe of `config apply`: one node after the other, each proved before the next.
 
@@ -176,16 +189,20 @@ def apply_recipe(
     the file that is there names their database already.
     """
     from ctl.recipes.model import Do, Recipe
+    from ctl.steps.ask_reconfigure import AskReconfigure
     from ctl.steps.auto_migrate import auto_migrate, names_database
-    from ctl.steps.config_plan import plan_config, secrets_folder
+    from ctl.steps.config_plan import GeneratedPlan, plan_config, secrets_folder
     from ctl.steps.make_http_secret import MakeHttpSecret
     from ctl.steps.restart_node import RestartNode
+    from ctl.steps.set_feature_flags import SetFeatureFlags, writes_flags
     from ctl.steps.write_config import WriteConfig
 
     secrets = secrets_folder(context.site_file)
-    items: list[Do] = [Do(MakeHttpSecret(registry=registry, site=context.site_file, secrets=secrets))]
     resources, nodes = [f"registry/{registry}"], context.site.registries[registry].nodes
     plans = {node.host: plan_config(context.world, registry, node.host, secrets) for node in nodes}
+    items: list[Do] = []
+    if not all(isinstance(plan, GeneratedPlan) for plan in plans.values()):
+        items.append(Do(MakeHttpSecret(registry=registry, site=context.site_file, secrets=secrets)))
     first = plans[nodes[0].host]
     migrate = auto_migrate(
         context.world, registry, first.settings, node=nodes[0].host, skipped=skip_migrations
@@ -196,7 +213,15 @@ def apply_recipe(
             items.append(Do(migrate))
             migrate = None
     for node in nodes:
+        if isinstance(plans[node.host], GeneratedPlan):
+            items.append(Do(AskReconfigure(registry=registry, node=node.host, wait=wait)))
+            continue
+        flags = writes_flags(context.world, registry, node.host)
+        if flags:
+            items.append(Do(SetFeatureFlags(registry=registry, node=node.host)))
         if not plans[node.host].changes:
+            if flags:
+                items.append(Do(RestartNode(registry=registry, node=node.host)))
             continue
         write = WriteConfig(
             registry=registry,

@@ -156,7 +156,9 @@ class Node(Model):
     url: Url
     service: Service
     user: NonEmpty | None = None
-    environment_file: AbsolutePath | None = None
+    environment_file: AbsolutePath | None = None  # NAME=value lines, or a folder with a file a variable
+    # whose tool writes config_file anew: regctl then never does. Absent: told by its place and its text
+    generated_by: Literal["omnibus", "nobody"] | None = None
 
 
 Nodes = Annotated[tuple[Node, ...], Field(min_length=1, strict=False)]

@@ -4,6 +4,7 @@
 - adopted: somebody else's file. A scope changes only its own keys and brings the original bytes back.
 - managed: ours, and as we wrote it. Only `regctl config apply` changes it.
 - drifted: ours, and edited since. It is shown, and nothing changes until that is settled.
+- generated: another tool writes it anew from settings of its own (gitlab-ctl). regctl never writes it.
 
 The header is the record: it travels with the file, so no state of ours can disagree with it.
 """
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-State = Literal["missing", "adopted", "managed", "drifted"]
+State = Literal["missing", "adopted", "managed", "drifted", "generated"]
 _FIRST = b"# managed by regctl "
 _HEADER = re.compile(
     rb"# managed by regctl (?P<version>\S+) for registry (?P<registry>\S+)\n"

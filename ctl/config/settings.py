@@ -34,8 +34,8 @@ def compose(
     is the site's, and so is `connection`, the login to the registry's own database. ConfigError if no address
     to listen on can be told.
     """
-    laid_over = _overlay(_base(registry, node, defaults, connection), registry.config)
-    settings = _overlay(laid_over, {"storage": _storage(registry)})
+    laid_over = overlay(_base(registry, node, defaults, connection), registry.config)
+    settings = overlay(laid_over, {"storage": _storage(registry)})
     settings.setdefault("version", defaults["version"])
     http = dict(settings.get("http") or {})
     for (_, key), value in zip(ALWAYS, (defaults["http"]["draintimeout"], secret_reference), strict=True):
@@ -119,7 +119,7 @@ def _base(
     address = listen_address(node.url)
     site: dict[str, Any] = {"database": connection} if connection else {}
     site |= {"storage": _storage(registry), **({"http": {"addr": address}} if address else {})}
-    return _overlay(defaults, site)
+    return overlay(defaults, site)
 
 
 def _storage(registry: Registry) -> dict[str, Any]:
@@ -127,14 +127,15 @@ def _storage(registry: Registry) -> dict[str, Any]:
     return {driver: getattr(registry.storage, driver).model_dump()}
 
 
-def _overlay(base: Settings, over: Settings) -> dict[str, Any]:
+def overlay(base: Settings, over: Settings) -> dict[str, Any]:
+    """Return base with over on top: mappings merge, None takes away, everything else replaces."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
         if value is None:
             merged.pop(key, None)
         elif isinstance(value, Mapping):
-            merged[key] = _overlay(old if isinstance(old, Mapping) else {}, value)
+            merged[key] = overlay(old if isinstance(old, Mapping) else {}, value)
         else:
             merged[key] = value
     return merged

@@ -67,6 +67,12 @@ class Gitlab(Distribution):
 
         return feature_environment(features)
 
+    def variable_of(self, path: tuple[str | int, ...]) -> str | None:
+        """Return the environment variable that overrides a setting; None where there is none."""
+        from ctl.engines.gitlab_environment import variable_of
+
+        return variable_of(path)
+
     def collect_command(
         self, binary: str, config_file: str, version: Version, *, dry_run: bool, delete_untagged: bool
     ) -> Command:

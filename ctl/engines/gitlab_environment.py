@@ -74,3 +74,16 @@ def _field(path: str, kind: Kind, part: str) -> str | None:
         if schema.ENVIRONMENT_NAMES.get(f"{bare}{key}", key.upper()) == part:
             return key
     return None
+
+
+def variable_of(path: tuple[str | int, ...]) -> str | None:
+    """Return the variable that overrides a setting; None where the program has none for it."""
+    words, bare = ["REGISTRY"], ""
+    for part in path:
+        if isinstance(part, int):
+            words.append(str(part))
+            continue
+        bare = f"{bare}.{part}" if bare else part
+        words.append(schema.ENVIRONMENT_NAMES.get(bare, part.upper()))
+    name = "_".join(words)
+    return name if _path(_split(name)[1:]) else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ctl.errors import RegctlError
 from ctl.steps.config_environment import mistakes
 from ctl.steps.config_plan import ConfigFile, plan_config, read_config
+from ctl.steps.omnibus import regenerated
 
 if TYPE_CHECKING:
     from ctl.engines.base import ConfigMistake
@@ -71,6 +72,15 @@ def _file_findings(world: World, registry: str, host: str, file: ConfigFile) -> 
             "",
             f"{file.path} was edited by hand since regctl wrote it",
             f"`regctl config diff {registry}` shows the edits",
+            "warning",
+        )
+    if file.ownership.state == "generated" and regenerated(world, registry, host, file.data):
+        yield ConfigFinding(
+            registry,
+            host,
+            "",
+            f"gitlab-ctl has written {file.path} anew since regctl proved it",
+            f"`regctl config diff {registry}` shows what it lacks, `regctl config apply` proves it",
             "warning",
         )
     for mistake in _mistakes(world, registry, host, file):

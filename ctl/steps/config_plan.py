@@ -14,6 +14,7 @@ from ctl.config.secrets import is_reference, redact_text, revealed, secret_leave
 from ctl.config.settings import compose
 from ctl.errors import ConfigError, RefusedError, RegctlError
 from ctl.secret import Secret
+from ctl.steps.omnibus import RECONFIGURE, SETTINGS_FILE, asked_of_site, is_generated
 
 if TYPE_CHECKING:
     from ctl.engines.base import ConfigMistake
@@ -58,6 +59,30 @@ class ConfigPlan:
         """Return the unified diff, secrets hidden."""
         return shown_diff(self.before.data, self.wanted, self.before.path)
 
+    def rendered(self) -> str:
+        """Return the file's text as the site wants it, secrets hidden."""
+        return redact_text(self.wanted, self.before.path)
+
+
+@dataclass(frozen=True)
+class GeneratedPlan(ConfigPlan):
+    """A file that gitlab-ctl writes: `lines` for gitlab.rb, secrets hidden, make it what the site says."""
+
+    lines: str = ""
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be put into gitlab.rb."""
+        return bool(self.lines)
+
+    def diff(self) -> str:
+        """Return the lines."""
+        return self.lines
+
+    def rendered(self) -> str:
+        """Return the lines: the file itself is rendered by gitlab-ctl."""
+        return self.lines or "# gitlab-ctl has written all that the site says"
+
 
 def secret_path(secrets: str, registry: str) -> str:
     """Return where a registry's http.secret is kept, in the folder of the site's secrets."""
@@ -85,7 +110,8 @@ def read_config(world: World, registry: str, host: str) -> ConfigFile:
         return ConfigFile(path, None, None, None, (), classify(None))
     parsed = world.engine(registry).parse_config(data or b"")
     settings = _with_root(world, registry, parsed.data) if parsed.readable else None
-    return ConfigFile(path, data, door.stat(path), settings, tuple(parsed.mistakes), classify(data))
+    owner = Ownership("generated") if is_generated(world, registry, host) else classify(data)
+    return ConfigFile(path, data, door.stat(path), settings, tuple(parsed.mistakes), owner)
 
 
 def _with_root(world: World, registry: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -106,6 +132,9 @@ def plan_config(world: World, registry: str, host: str, secrets: str) -> ConfigP
     from ctl.templates import defaults_for, render_config
 
     described, node = world.registry(registry), world.node(registry, host)
+    before = read_config(world, registry, host)
+    if before.ownership.state == "generated":
+        return _generated(world, registry, host, before)
     template = world.engine(registry).template(world.version(registry, host))
     own = f"file:{secret_path(secrets, registry)}"
     extra = world.resources("templates")
@@ -122,8 +151,18 @@ def plan_config(world: World, registry: str, host: str, secrets: str) -> ConfigP
     body = render_config(template, settings, extra)
     inputs = inputs_checksum(read_resource("templates", template, extra), settings)
     wanted = seal(body, version=own_version(), registry=registry, inputs=inputs)
-    before = read_config(world, registry, host)
     return ConfigPlan(registry, host, before, settings, references, body, wanted)
+
+
+def _generated(world: World, registry: str, host: str, before: ConfigFile) -> GeneratedPlan:
+    if before.data is None:
+        raise ConfigError(
+            f"{before.path} on {host} is not there, and gitlab-ctl is to write it",
+            hint=f"enable the registry in {SETTINGS_FILE} and run `{RECONFIGURE}`",
+        )
+    made = asked_of_site(world, registry, host, before.data)
+    lines = made.fragment.shown if made.fragment is not None else ""
+    return GeneratedPlan(registry, host, before, made.settings, {}, "", before.data, lines)
 
 
 def refuse_unfinished(plan: ConfigPlan) -> None:

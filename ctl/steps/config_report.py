@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ctl.config.secrets import redact_text
 from ctl.errors import PENDING_EXIT_CODE, Outcome
 from ctl.report.model import Block, Json, Report, Table, Text
 
@@ -43,7 +42,7 @@ def check_report(site_file: str, nodes: Sequence[NodeCheck]) -> Report:
 
 def render_report(plan: ConfigPlan) -> Report:
     """Show a rendered file, secrets hidden."""
-    text = redact_text(plan.wanted, plan.before.path)
+    text = plan.rendered()
     data = {
         "registry": plan.registry,
         "host": plan.host,

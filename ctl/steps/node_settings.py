@@ -20,6 +20,7 @@ from ctl.hosts import serving
 from ctl.hosts.environment import read_environment
 from ctl.recipes.model import Problem
 from ctl.steps.config_plan import permissions, plan_config, refuse_unfinished
+from ctl.steps.omnibus import asked, is_generated, refused
 
 if TYPE_CHECKING:
     from ctl.config.models import Registry
@@ -68,6 +69,11 @@ def text_with(node: NodeDoors, data: bytes, values: Values, secrets: str) -> byt
     Somebody else's file is edited in place, its other bytes as they were; ours is rendered from the site
     with the settings laid over it. RefusedError where the file is neither, or would change in more.
     """
+    world, host = node.here.world, node.host_name
+    if is_generated(world, node.registry, host):
+        if asked(world, node.registry, data, values).fragment is None:
+            return data
+        raise refused(world, node.registry, host, data, values)
     state = classify(data).state
     if state == "adopted":
         return _edited(node, data, values)

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ctl.config.ownership import classify
-from ctl.errors import Outcome, RegctlError
+from ctl.errors import ConfigError, Outcome, RegctlError
 from ctl.hosts import serving
 from ctl.hosts.base import Command
+from ctl.hosts.environment import read_environment
 from ctl.recipes.model import Problem
+from ctl.steps.omnibus import closing_refused, is_generated
 
 if TYPE_CHECKING:
     from ctl.hosts.services import ServiceState
@@ -62,6 +64,10 @@ def _config(
             "stop it instead (--stopped)",
         )
     if not changes:
+        return
+    if is_generated(node.here.world, node.registry, node.host_name):
+        told = closing_refused(node.here.world, node.registry, node.host_name, data)
+        yield Problem(told.message, told.hint)
         return
     owner = classify(data)
     if owner.state == "drifted":
@@ -116,11 +122,9 @@ def environment_problems(node: ReadOnlyNode, state: ServiceState) -> Iterator[Pr
 
 def _environment_file(node: ReadOnlyNode, path: str) -> dict[str, str]:
     try:
-        text = node.host.read(path).decode(errors="replace")
-    except FileNotFoundError:
-        return {}
-    lines = (line.strip().removeprefix("export ").partition("=") for line in text.splitlines())
-    return {name.strip(): value for name, _, value in lines if name and not name.startswith(("#", ";"))}
+        return read_environment(node.host, path)
+    except ConfigError:
+        return {}  # a service that cannot read it does not start
 
 
 def other_writers(node: ReadOnlyNode, config: Mapping[str, Any], state: ServiceState) -> Iterator[Problem]:

@@ -51,6 +51,12 @@ class WriteConfig(Undoable):
 
     def _whose(self, plan: ConfigPlan) -> Iterator[Problem]:
         before = plan.before
+        if before.ownership.state == "generated":
+            yield Problem(
+                f"{before.path} on {self.node} is written by gitlab-ctl, so regctl does not write it",
+                hint=f"`regctl config apply {self.registry}` says what to put into gitlab.rb",
+            )
+            return
         contained = before.settings is not None and is_contained(before.settings, plan.settings)
         if before.ownership.state == "drifted" and not self.overwrite_drift:
             adopt = f"`regctl config adopt {self.registry}` takes the edits into the site, "
