@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import require
 from tests.support import programs
 from tests.support.enabling import EnablingSite, PlainServer
-from tests.support.gitlab import PASSWORD, GitlabServer, GitlabSite, drop_owned, owned_database
+from tests.support.gitlab import PASSWORD, GitlabServer, GitlabSite, drop_owned, give_all, owned_database
 from tests.support.postgres import DatabaseAddress, PostgresServer
 
 
@@ -50,40 +50,9 @@ def migrated_template(postgres_server: PostgresServer, tmp_path_factory: pytest.
 def migrated_database(postgres_server: PostgresServer, migrated_template: str) -> Iterator[DatabaseAddress]:
     """A database with all migrations and no content, owned by a role of its own."""
     address = owned_database(postgres_server, template=migrated_template)
-    _give_all(postgres_server, address)
+    give_all(postgres_server, address)
     yield address
     drop_owned(postgres_server, address)
-
-
-_KINDS = {"v": "VIEW", "S": "SEQUENCE"}
-
-
-def _give_all(server: PostgresServer, address: DatabaseAddress) -> None:
-    """Hand everything in a cloned database to its owner: the clone's tables are the superuser's."""
-    with server.connect(address.name) as connection:
-        rows = connection.execute(
-            "SELECT n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n"
-            " ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'partitions')"
-            " AND c.relkind IN ('r', 'p', 'v', 'S') AND pg_get_userbyid(c.relowner) <> %s"
-            # a sequence that belongs to a column goes with its table
-            " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')"
-            " AND c.relkind = 'S') ORDER BY c.relkind = 'S'",
-            (address.user,),
-        ).fetchall()
-        statements = [
-            f'ALTER {_KINDS.get(kind, "TABLE")} "{schema}"."{name}" OWNER TO "{address.user}"'
-            for schema, name, kind in rows
-        ]
-        functions = connection.execute(
-            "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
-            " WHERE n.nspname = 'public'"
-        ).fetchall()
-        statements += [f'ALTER FUNCTION {name} OWNER TO "{address.user}"' for (name,) in functions]
-        for schema in ("public", "partitions"):
-            statements.append(f'ALTER SCHEMA "{schema}" OWNER TO "{address.user}"')
-        with connection.transaction():
-            for statement in statements:
-                connection.execute(statement.encode())
 
 
 @pytest.fixture

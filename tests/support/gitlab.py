@@ -34,6 +34,37 @@ def drop_owned(server: PostgresServer, address: DatabaseAddress) -> None:
         connection.execute(f'DROP ROLE IF EXISTS "{address.user}"'.encode())
 
 
+_KINDS = {"v": "VIEW", "S": "SEQUENCE"}
+
+
+def give_all(server: PostgresServer, address: DatabaseAddress) -> None:
+    """Hand everything in a cloned database to its owner: the clone's tables are the superuser's."""
+    with server.connect(address.name) as connection:
+        rows = connection.execute(
+            "SELECT n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n"
+            " ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'partitions')"
+            " AND c.relkind IN ('r', 'p', 'v', 'S') AND pg_get_userbyid(c.relowner) <> %s"
+            # a sequence that belongs to a column goes with its table
+            " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')"
+            " AND c.relkind = 'S') ORDER BY c.relkind = 'S'",
+            (address.user,),
+        ).fetchall()
+        statements = [
+            f'ALTER {_KINDS.get(kind, "TABLE")} "{schema}"."{name}" OWNER TO "{address.user}"'
+            for schema, name, kind in rows
+        ]
+        functions = connection.execute(
+            "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+            " WHERE n.nspname = 'public'"
+        ).fetchall()
+        statements += [f'ALTER FUNCTION {name} OWNER TO "{address.user}"' for (name,) in functions]
+        for schema in ("public", "partitions"):
+            statements.append(f'ALTER SCHEMA "{schema}" OWNER TO "{address.user}"')
+        with connection.transaction():
+            for statement in statements:
+                connection.execute(statement.encode())
+
+
 @dataclass
 class GitlabServer(RegistryServer):
     """One process of GitLab's registry. `database` is its metadata database, `enabled` its mode."""
