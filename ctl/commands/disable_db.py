@@ -64,6 +64,7 @@ def command(
     from ctl.steps.config_plan import secrets_folder
     from ctl.steps.enable_recipe import Place
     from ctl.steps.metadata_doors import metadata_database
+    from ctl.steps.pull_sample import pull_count
 
     name = context.registry_name(registry)
     metadata_database(context.world, name)
@@ -76,7 +77,7 @@ def command(
         _empty(context, name, accept_data_loss)
         return
     place = Place(context.site_file, secrets_folder(context.site_file))
-    _disable(context, name, place, _count(pull), accept_data_loss)
+    _disable(context, name, place, pull_count(pull), accept_data_loss)
 
 
 def _disable(context: Context, name: str, place: Place, pull: int, accept_data_loss: bool) -> None:
@@ -161,14 +162,3 @@ def _undo(context: Context, name: str, run_id: str) -> None:
         data.update(preview.data)
         blocks += (Text(preview.title), *preview.blocks)
     context.show(Report("disable-db", run.outcome, data, tuple(blocks)))
-
-
-def _count(text: str) -> int:
-    from ctl.errors import UsageError
-    from ctl.steps.pull_sample import ALL
-
-    if text == "all":
-        return ALL
-    if not text.isdecimal():
-        raise UsageError(f"--pull {text}: a number of tags, or all")
-    return int(text)

@@ -15,8 +15,22 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("registry", required=False)
 @click.option("--checksums", is_flag=True, help="Hash every stored blob again: as slow as the disk.")
+@click.option("--api", is_flag=True, help="Hold what a node lists and serves against the database, too.")
+@click.option("--pull", metavar="N|all", help="Pull so many tags to the last layer, and hash every byte.")
+@click.option("--node", metavar="HOST", default="", help="The node to ask; else the first that runs.")
+@click.option(
+    "--seed", default="", metavar="WORD", help="Chooses the tags for --pull: the same for the same."
+)
 @pass_context
-def command(context: Context, registry: str | None, checksums: bool) -> None:
+def command(
+    context: Context,
+    registry: str | None,
+    checksums: bool,
+    api: bool,
+    pull: str | None,
+    node: str,
+    seed: str,
+) -> None:
     """Compare the storage tree of REGISTRY with its database.
 
     Every link is read and every blob's size looked at. What is missing from the database, extra or
@@ -30,10 +44,22 @@ def command(context: Context, registry: str | None, checksums: bool) -> None:
 
     name = context.registry_name(registry)
     if metadata_of(context.world.engine(name)) is not None:
-        from ctl.steps.verify_metadata import metadata_verify_report
+        from ctl.steps.pull_sample import pull_count
+        from ctl.steps.verify_metadata import Further, metadata_verify_report
 
-        context.show(metadata_verify_report(context.world, name, checksums=checksums, emit=context.emit))
+        further = Further(api, pull_count(pull or "0"), node, seed)
+        report = metadata_verify_report(
+            context.world, name, checksums=checksums, emit=context.emit, further=further
+        )
+        context.show(report)
         return
+    if api or pull or node or seed:
+        from ctl.errors import UsageError
+
+        raise UsageError(
+            "--api, --pull, --node and --seed are for engines with a metadata database",
+            hint=f"the engine of {name} keeps its record in its storage tree: `registry verify --checksums`",
+        )
     from ctl.steps.catalog_reports import verify_report
 
     context.show(verify_report(context.world, name, checksums=checksums, emit=context.emit))

@@ -1,16 +1,16 @@
-"""Pull tags from a node to their last layer, and check every digest on the way: what no count can prove."""
+"""Ask a node over HTTP: what it lists against its database; tags pulled to the last layer, all hashed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ctl.errors import RegctlError
+from ctl.errors import RegctlError, UsageError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Step, StepReport, Target
 from ctl.report.model import Json
 
 if TYPE_CHECKING:
-    from ctl.catalog.api import PullReport
+    from ctl.catalog.api import ApiComparison, PullReport
     from ctl.catalog.metadata_database import MetadataCatalog
     from ctl.report.events import EventSink
     from ctl.world import World
@@ -72,6 +72,20 @@ def pull(world: World, registry: str, node: str, *, count: int, seed: str, emit:
     return done
 
 
+def compare_served(world: World, registry: str, node: str, *, emit: EventSink) -> ApiComparison:
+    """Hold what a node lists, and the digest of every tag, against the database."""
+    from ctl.catalog.api import compare_api
+    from ctl.catalog.import_ import Meter
+    from ctl.catalog.metadata_database import metadata_snapshot
+    from ctl.steps.metadata_doors import metadata_database
+
+    with metadata_snapshot(metadata_database(world, registry)) as catalog:
+        meter = Meter(emit, catalog.counts().tags, task="api")
+        found = compare_api(world.client(registry, node), catalog, advance=meter.add)
+        meter.end()
+    return found
+
+
 def pull_data(done: PullReport) -> dict[str, Json]:
     """Return the figures of a pull for a report."""
     return {
@@ -85,3 +99,12 @@ def pull_data(done: PullReport) -> dict[str, Json]:
 
 def _tags(catalog: MetadataCatalog) -> Iterator[tuple[str, str, str]]:
     return ((one.repository, one.name, one.digest) for one in catalog.tags())
+
+
+def pull_count(text: str) -> int:
+    """Read how many tags are to be pulled: a number, or "all"; UsageError for anything else."""
+    if text == "all":
+        return ALL
+    if not text.isdecimal():
+        raise UsageError(f"--pull {text}: a number of tags, or all")
+    return int(text)
