@@ -102,6 +102,7 @@ class GitlabServer(RegistryServer):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="backslashreplace",
             timeout=timeout,
             cwd=self.folder,
             env=clean_environment(PGCONNECT_TIMEOUT="5", **environment),

@@ -12,11 +12,22 @@ import psycopg
 from tests.support.gitlab import GitlabServer
 from tests.support.postgres import SUPERUSER
 
-_CONTENT = (
-    "tags manifest_references layers manifests repository_blobs repositories top_level_namespaces blobs"
-    " gc_blob_review_queue gc_manifest_review_queue gc_blobs_layers gc_blobs_configurations"
-    " gc_tmp_blobs_manifests import_statistics"
-).split()
+_CONTENT = [
+    "tags",
+    "manifest_references",
+    "layers",
+    "manifests",
+    "repository_blobs",
+    "repositories",
+    "top_level_namespaces",
+    "blobs",
+    "gc_blob_review_queue",
+    "gc_manifest_review_queue",
+    "gc_blobs_layers",
+    "gc_blobs_configurations",
+    "gc_tmp_blobs_manifests",
+    "import_statistics",
+]
 _DIGEST = "CASE get_byte(m.digest, 0) WHEN 1 THEN 'sha256:' ELSE 'sha512:' END"
 
 
@@ -66,23 +77,23 @@ class Oracle:
         with connection.transaction():
             connection.execute("SET LOCAL session_replication_role = replica")
             for table in _CONTENT:
-                connection.execute(f"DELETE FROM {table}".encode())  # noqa: S608 - names of ours
+                connection.execute(f"DELETE FROM {table}".encode())
 
     def _read(self, connection: psycopg.Connection, found: Imported) -> None:
         hexed = "encode(substring(m.digest FROM 2), 'hex')"
         join = "JOIN repositories r ON r.id = m.repository_id"
         for repository, digest in connection.execute(
-            f"SELECT r.path, {_DIGEST} || {hexed} FROM manifests m {join}".encode()  # noqa: S608
+            f"SELECT r.path, {_DIGEST} || {hexed} FROM manifests m {join}".encode()
         ):
             found.manifests.add((repository, digest))
         for repository, tag, digest in connection.execute(
-            f"SELECT r.path, t.name, {_DIGEST} || {hexed} FROM tags t"  # noqa: S608
+            f"SELECT r.path, t.name, {_DIGEST} || {hexed} FROM tags t"
             f" JOIN manifests m ON m.id = t.manifest_id {join}".encode()
         ):
             found.tags.add((repository, tag, digest))
         child = _DIGEST.replace("m.", "c.") + " || " + hexed.replace("m.", "c.")
         for row in connection.execute(
-            f"SELECT r.path, {_DIGEST} || {hexed}, {child} FROM manifest_references x"  # noqa: S608
+            f"SELECT r.path, {_DIGEST} || {hexed}, {child} FROM manifest_references x"
             f" JOIN manifests m ON m.id = x.parent_id JOIN manifests c ON c.id = x.child_id {join}".encode()
         ):
             found.children.add(tuple(row))
