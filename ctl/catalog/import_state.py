@@ -32,7 +32,7 @@ class Standing(StrEnum):
     PREPARING = "preparing"  # step one has begun, and has not come to its end
     PREPARED = "prepared"  # step one is done
     PARTLY = "partly"  # some tags are in, and step two never ended
-    REHEARSED = "rehearsed"  # all tags are in, but the storage is not the database's: pushes went on
+    REHEARSED = "rehearsed"  # all tags are in, but the storage is not marked as the database's
     IMPORTED = "imported"  # the storage is marked as the database's
 
 
@@ -124,8 +124,8 @@ def _imported(evidence: BackendEvidence, content: ImportContent) -> Refusal:
     return Refusal(
         "the registry is imported already (lock file database-in-use, and tags in the database); importing "
         "again would turn its lock files round",
-        "switch to it by `regctl enable-db`, or bring in the remaining blobs: `regctl registry import "
-        "--step three`",
+        "`regctl lockfiles show` says whether it serves from the database; the remaining blobs are brought in "
+        "by `regctl registry import --step three`",
     )
 
 
@@ -133,9 +133,10 @@ def _tags_there(now: Standing) -> Refusal:
     what = (
         "a step two got part of the way"
         if now is Standing.PARTLY
-        else "an earlier import ended well, but the registry went on with its storage tree"
+        else "an import ended well, but the registry went on with its storage tree"
     )
     return Refusal(
         f"the metadata database holds tags already: {what}",
-        "if no registry ever served from it: add --retry, which takes the tags out first (and proves that)",
+        "if no registry ever served from it: add --retry (to `regctl enable-db` too), which proves that and "
+        "takes the tags out first",
     )

@@ -28,7 +28,8 @@ _ALIASES = {
 @click.option(*_ALIASES["three"], "step", flag_value="three", help="As --step three: the remaining blobs.")
 @click.option("--read-only", "mode", flag_value="read-only", help="Refuse pushes for it (default).")
 @click.option("--stopped", "mode", flag_value="stopped", help="Stop the registry for it.")
-@click.option("--reopen", is_flag=True, help="Take pushes again afterwards: a rehearsal, without a switch.")
+@click.option("--stay-closed", is_flag=True, help="Keep it closed afterwards: you switch it yourself.")
+@click.option("--quarantine-bad-entries", "quarantine", is_flag=True, help="Move aside what would stop it.")
 @click.option("--retry", is_flag=True, help="Take out the tags of an earlier import that was never used.")
 @click.option("--trial", is_flag=True, help="Read all of step one and commit nothing; no lock file changes.")
 @click.option("--row-count", is_flag=True, help="Count the rows of the main tables at the end.")
@@ -64,10 +65,10 @@ def command(context: Context, registry: str | None, accept_empty: bool, **given:
     shown, never fatal: exit code 3. Stopped at any point, the same command goes on. With --dry-run the tree
     is compared and nothing is written.
 
-    Engine gitlab: have the registry's own program fill its metadata database, in one step or in three. The
-    order is checked against facts. While tags are imported no node takes a write, which is proved; after it
-    the registry stays closed until `regctl enable-db` switches it, and as it was where the import failed.
-    What the program passes over is listed with its reason: exit code 3.
+    Engine gitlab: have the registry's own program fill its metadata database, in one step or in three. What
+    would stop it is found first; the order is checked against facts. While tags are imported no node takes a
+    write, which is proved. Afterwards the registry goes on as before: `regctl enable-db` imports what is new
+    and switches in one window. What the program passes over is listed with its reason: exit code 3.
     """
     name = context.registry_name(registry)
     from ctl.engines.metadata import metadata_of

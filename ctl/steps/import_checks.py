@@ -37,6 +37,7 @@ class ImportChecks:
     registry: str
     step: ImportStep
     retry: bool = False
+    begun: bool = False  # this run has begun it already: what the import left so far is its own
 
     @cached_property
     def node(self) -> Node:
@@ -153,7 +154,7 @@ class ImportChecks:
         already = self.evidence.locks is not None and self.evidence.locks.database_in_use
         for hindrance in hindrances(self.evidence, importing=True):
             if already and "database-in-use" in hindrance.message:
-                continue  # said better by the state of the import
+                continue  # said better by the state of the import, or the work of this very run
             yield Problem(hindrance.message, hindrance.hint)
 
     def _served_from_tree(self) -> Iterator[Problem]:
@@ -212,6 +213,8 @@ class ImportChecks:
                 )
 
     def _order(self, session: Session) -> Iterator[Problem]:
+        if self.begun:
+            return
         content = read_content(session)
         found = refusal(self.evidence, content, self.step, retry=self.retry)
         if found is not None:

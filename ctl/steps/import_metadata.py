@@ -71,7 +71,7 @@ class ImportMetadata(Undoable):
                 "`--trial` alone, or with `--step one`",
                 outcome=Outcome.USAGE,
             )
-        checks = ImportChecks(here, self.registry, self.step, self.retry or self._began(here))
+        checks = ImportChecks(here, self.registry, self.step, self.retry, self._began(here))
         beforehand = self.deferred and not here.run.id
         yield from checks.of_the_storage() if beforehand else checks.problems()
         yield from self._log_folder(here)
@@ -210,6 +210,7 @@ class ImportMetadata(Undoable):
             **figures,
             "import_step": self.step.value,
             "trial": self.trial,
+            "storage_marked": self.step in _TAGS and not (self.trial or self.rehearsal),
             "import_seconds": round(seconds, 3),
             "attempts": done.attempts,
             "retried_manifests": ledger.retried,

@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 _FIGURES = ("repositories", "tags", "manifests", "blobs", "bytes", "problems")
 _SCOPES = ("ReadOnly", "Stopped", "ImportReadOnly", "ImportStopped")
 _ROWS_SHOWN = 40
+_SWITCH = (
+    "what is pushed from now on is not in the database: `regctl enable-db --retry` imports it anew and "
+    "switches, in one window"
+)
+_CLOSED = (
+    "the registry stays closed and its storage is marked as the database's: set database.enabled: true in "
+    "every node's file, then open it"
+)
 _NEXT = {
-    ImportStep.ALL: "`regctl registry verify` proves the copy; `regctl enable-db` switches to it",
-    ImportStep.ONE: "next: `regctl registry import --step two`, within a week; pushes are refused during it",
-    ImportStep.TWO: "`regctl registry verify` proves the copy; `regctl enable-db` switches to it",
+    ImportStep.ALL: _SWITCH,
+    ImportStep.ONE: "next, within a week: `regctl enable-db` imports the tags and switches, in one window",
+    ImportStep.TWO: _SWITCH,
     ImportStep.THREE: "online collection now deletes what nothing uses, a day after its blobs were recorded",
 }
 
@@ -43,6 +51,7 @@ def metadata_import_report(world: World, registry: str, step: ImportStep, run: R
     data.update({key: value for key, value in figures.items() if key != "import_step"})
     data["window_seconds"] = window_seconds(run.steps)
     data["stays_closed"] = _stays(run.steps)
+    data["quarantined"] = run.data("Quarantine").get("moves", 0)
     data["count_seconds"] = run.data("PrepareImport").get("count_seconds", 0.0)
     done = "import_seconds" in figures and run.state == "done"
     outcome = (
@@ -115,7 +124,7 @@ def _hints(data: Mapping[str, Json], step: ImportStep, done: bool) -> tuple[str,
         hints.append("docs/reference/import-skips.md says what each reason means and what it costs")
     if data.get("trial"):
         hints.append("nothing was committed: it was a trial")
-    elif data["stays_closed"]:
+    elif data.get("storage_marked"):
         hints.append(
             "the registry stays closed, so that no push is lost: `regctl enable-db` switches and opens it"
         )

@@ -1,7 +1,7 @@
 """The window of an import: closed before it, and open again only where nothing can be lost by that.
 
 Once all tags are in the database, a push to the storage tree would be lost with the switch. So a registry
-whose import ended well stays closed until it is switched, and one whose import failed is as it was.
+that somebody else switches stays closed after a good import; after a failed one it is as it was.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ctl.steps.read_only_node import ReadOnlyNode
 from ctl.steps.read_only_record import Record, read_record, write_record
 from ctl.steps.stopped import Stopped
 
-REASON = "its tags are imported; `regctl enable-db` switches it to the database and opens it"
+REASON = "its tags are imported; it waits for being switched to the database"
 STAYS = "stays_closed"
 
 
 class ImportReadOnly(ReadOnly):
-    """Keep a node read-only for an import, and beyond it until `enable-db` or `read-only off`."""
+    """Keep a node read-only for an import, and beyond it for whoever switches it, as by `read-only on`."""
 
     by: str = ""
 
@@ -42,7 +42,7 @@ class ImportReadOnly(ReadOnly):
 
 
 class ImportStopped(Stopped):
-    """Keep a node stopped for an import, and beyond it until `enable-db` or `service start`."""
+    """Keep a node stopped for an import, and beyond it for whoever switches it."""
 
     def leave(self, here: Target, before: Before) -> StepReport:
         """Keep it stopped where the import is done; else start it if it ran before."""

@@ -40,7 +40,9 @@ def make(
         site.close()
 
 
-def test_one_step_takes_in_every_tag_and_keeps_the_registry_closed(make: Callable[..., Importing]) -> None:
+def test_one_step_takes_in_every_tag_and_the_registry_goes_on_as_before(
+    make: Callable[..., Importing],
+) -> None:
     importing = make()
     locks = importing.locks()
     looked = importing.site.regctl("registry", "import", "--dry-run")
@@ -55,46 +57,62 @@ def test_one_step_takes_in_every_tag_and_keeps_the_registry_closed(make: Callabl
     assert (report["repositories"], report["tags"], report["problems"]) == (3, 9, 0)
     assert report["rows"]["tags"] == 9
     assert report["statistics"]["tags_count"] == 9
-    assert report["stays_closed"] is True
-    assert report["window_seconds"] is None
+    assert 0 < report["window_seconds"] < 60
+    assert "enable-db --retry" in report["hints"][0]
     assert importing.tags() == importing.tree_tags()
-    assert importing.locks() == {"database-in-use"}
+    assert importing.locks() == locks
     (log,) = importing.site.folder.glob("*.jsonl.gz")
     assert json.loads(gzip.decompress(log.read_bytes()).splitlines()[-1])["msg"] == "metadata import complete"
-    _closed_for_the_switch(importing)
-
-
-def _closed_for_the_switch(importing: Importing) -> None:
-    rows = importing.site.regctl("read-only", "status").json["nodes"]
-    assert rows[0]["probe"] == "read-only"
-    assert "enable-db" in rows[0]["reason"]
-    with importing.client() as client, pytest.raises(RefusedByRegistryError) as refused:
-        client.push("team/late", "one", image("late"))
-    assert refused.value.status == 405
+    with importing.client() as client:
+        client.push("team/after", "rehearsal", image("after the rehearsal"))
+    refused = importing.site.regctl(*IMPORT)
+    assert refused.exit_code == 6
+    assert "--retry" in refused.stderr
+    importing.site.ok(*IMPORT, "--retry")
+    assert importing.tags() == importing.tree_tags()
+    assert len(importing.tags()) == 10
+    assert importing.mode() == "writable"
 
 
 def test_three_steps_with_pushes_going_on_lose_nothing(make: Callable[..., Importing]) -> None:
     importing = make()
-    site = importing.site
-    locks = importing.locks()
+    site, locks = importing.site, importing.locks()
     first = site.ok(*IMPORT, "--step", "one")
-    assert (first["repositories"], first["tags"], first["stays_closed"]) == (3, 9, False)
+    assert (first["repositories"], first["tags"], first["window_seconds"]) == (3, 9, None)
     assert importing.tags() == set()
     assert importing.locks() == locks
     with importing.client() as client:
         client.push("team/new", "during", image("pushed after step one"))
-    second = site.ok(*IMPORT, "--step-two")
-    assert second["tags"] == 10
+    second = site.ok(*IMPORT, "--step-two", "--stay-closed")
+    assert (second["tags"], second["stays_closed"], second["window_seconds"]) == (10, True, None)
     assert importing.tags() == importing.tree_tags()
     assert ("team/new", "during", image("pushed after step one").digest) in importing.tags()
     assert importing.locks() == {"database-in-use"}
-    _closed_for_the_switch(importing)
+    rows = site.regctl("read-only", "status").json["nodes"]
+    assert rows[0]["probe"] == "read-only"
+    assert "waits for being switched" in rows[0]["reason"]
+    with importing.client() as client, pytest.raises(RefusedByRegistryError) as refused:
+        client.push("team/late", "one", image("late"))
+    assert refused.value.status == 405
     third = site.regctl(*IMPORT, "--step", "three")
-    assert third.exit_code == 0, str(third)
+    assert third.exit_code == 3, str(third)
     assert third.json["blobs"] > 20
     assert "does not serve from the metadata database yet" in third.stderr
     steps = importing.rows("SELECT pre_import, tag_import, blob_import FROM import_statistics ORDER BY id")
     assert steps == [(True, False, False), (False, True, False), (False, False, True)]
+
+
+def test_fault_03_tags_are_imported_only_while_a_push_is_refused_and_a_closed_registry_stays_closed(
+    make: Callable[..., Importing],
+) -> None:
+    importing = make(repositories=1, tags=2)
+    site = importing.site
+    site.ok("read-only", "on", "--yes")
+    done = site.ok(*IMPORT)
+    assert done["storage_marked"] is True
+    assert importing.mode() == "read-only"
+    assert importing.locks() == {"database-in-use"}
+    assert importing.tags() == importing.tree_tags()
 
 
 def test_a_push_goes_through_during_step_one_and_is_refused_during_step_two(
@@ -133,8 +151,13 @@ def test_fault_13_the_wrong_order_is_refused_with_the_right_next_command(
             "tags are not imported",
             "regctl registry import --step two",
         ),
-        (("--step", "two"), ("--step", "two", "--retry"), "imported already", "regctl enable-db"),
-        ((), ("--step", "one"), "imported already", "regctl enable-db"),
+        (
+            ("--step", "two", "--stay-closed"),
+            ("--step", "two", "--retry"),
+            "imported already",
+            "lockfiles show",
+        ),
+        ((), ("--step", "one"), "imported already", "regctl lockfiles show"),
         ((), (), "imported already", "regctl registry import --step three"),
     ]
     for first, flags, says, next_command in refusals:
@@ -151,31 +174,11 @@ def test_fault_13_the_wrong_order_is_refused_with_the_right_next_command(
     assert importing.locks() == {"filesystem-in-use"}
 
 
-def test_a_rehearsal_opens_again_and_is_taken_back_by_retry(make: Callable[..., Importing]) -> None:
-    importing = make(repositories=2, tags=2)
-    site = importing.site
-    importing.lock("filesystem-in-use")
-    report = site.ok(*IMPORT, "--reopen")
-    assert report["stays_closed"] is False
-    assert 0 < report["window_seconds"] < 60
-    assert importing.mode() == "writable"
-    assert importing.locks() == {"filesystem-in-use"}
-    with importing.client() as client:
-        client.push("team/after", "rehearsal", image("after the rehearsal"))
-    refused = site.regctl(*IMPORT)
-    assert refused.exit_code == 6
-    assert "--retry" in refused.stderr
-    site.ok(*IMPORT, "--retry")
-    assert importing.tags() == importing.tree_tags()
-    assert len(importing.tags()) == 5
-    assert importing.locks() == {"database-in-use"}
-
-
 def test_a_push_to_the_database_leaves_its_trace(
     make: Callable[..., Importing], gitlab_server: Callable[..., GitlabServer]
 ) -> None:
     importing = make(repositories=1, tags=2)
-    importing.site.ok(*IMPORT, "--stopped", "--reopen")
+    importing.site.ok(*IMPORT, "--stopped")
     root = {"filesystem": {"rootdirectory": str(importing.site.server.storage)}}
     other = gitlab_server("other", database=importing.address, enabled=True, overlay={"storage": root})
     with other as serving, Client(serving.url) as client:

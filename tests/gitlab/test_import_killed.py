@@ -1,0 +1,174 @@
+"""kill -9 of regctl and of the program in every step of an import: it is found again, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.gitlab import GitlabSite
+from tests.support.importing import Importing, fill
+from tests.support.postgres import DatabaseAddress, PostgresServer
+from tests.support.waiting import wait_until
+
+IMPORT = ("registry", "import", "--yes", "--stay-closed")
+
+
+@pytest.fixture
+def importing(
+    gitlab_site: Callable[..., GitlabSite],
+    migrated_database: DatabaseAddress,
+    postgres_server: PostgresServer,
+) -> Iterator[Importing]:
+    site = gitlab_site(database=migrated_database)
+    fill(site.server, 4, 4, shape="images")  # type: ignore[arg-type]
+    with site:
+        yield Importing(site, postgres_server)
+
+
+def boundaries(importing: Importing, *flags: str) -> list[str]:
+    """Name the boundaries that a command passes, by running it to its end."""
+    done = importing.site.regctl(*IMPORT, *flags, REGCTL_FAILPOINT="list")
+    assert done.exit_code == 0, str(done)
+    return [line.split(" ", 2)[2] for line in done.stderr.splitlines() if line.startswith("REGCTL_FAIL")]
+
+
+def program(importing: Importing) -> list[int]:
+    """The pids of the imports that run on the site's registry."""
+    needle = b"\0database\0import\0"
+    config = os.fsencode(importing.site.server.config_file)
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if needle in line and config in line:
+                found.append(int(entry.name))
+    return found
+
+
+def forget(importing: Importing) -> None:
+    """Bring site and database back to before an import."""
+    site = importing.site
+    importing.rows("TRUNCATE tags, repositories, blobs, import_statistics CASCADE")
+    for name in importing.locks():
+        importing.lock(name).unlink()
+    importing.lock("filesystem-in-use")
+    if importing.mode() != "writable":
+        site.ok("read-only", "off", "--yes")
+
+
+def recover(importing: Importing) -> None:
+    """What an operator does next, and what must hold after it."""
+    site = importing.site
+    again = site.regctl(*IMPORT, "--step", "two")
+    if again.exit_code == 6 and "regctl run resume" in again.stderr:
+        resumed = site.regctl("run", "resume", "--yes")
+        assert resumed.exit_code in (0, 1), str(resumed)
+        again = site.regctl(*IMPORT, "--step", "two")
+    if again.exit_code == 6 and "--retry" in again.stderr:
+        again = site.regctl(*IMPORT, "--step", "two", "--retry")
+    assert again.exit_code in (0, 6), str(again)
+    if again.exit_code == 6:
+        assert "imported already" in again.stderr, str(again)
+    assert importing.tags() == importing.tree_tags()
+    assert importing.locks() == {"database-in-use"}
+    assert program(importing) == []
+    assert importing.mode() == "read-only"
+    kept = [path.name for path in site.server.folder.iterdir() if "regctl-claim" in path.name]
+    assert kept == []
+
+
+def sweep(importing: Importing, points: list[tuple[int, str]], names: list[str]) -> int:
+    landed = 0
+    for number, when in points:
+        forget(importing)
+        importing.site.ok(*IMPORT, "--step", "one")
+        killed = importing.site.regctl(*IMPORT, "--step", "two", REGCTL_FAILPOINT=f"{number}:{when}:kill")
+        landed += killed.exit_code == -signal.SIGKILL
+        try:
+            recover(importing)
+        except AssertionError as error:
+            raise AssertionError(f"killed {when} boundary {number} ({names[number - 1]}): {error}") from error
+    return landed
+
+
+def points(names: list[str]) -> list[tuple[int, str]]:
+    return [(number, when) for number in range(1, len(names) + 1) for when in ("before", "after")]
+
+
+def test_killed_at_some_boundaries_of_step_two_the_next_command_finishes(importing: Importing) -> None:
+    importing.site.ok(*IMPORT, "--step", "one")
+    names = boundaries(importing, "--step", "two")
+    chosen = points(names)[7::23]
+    assert sweep(importing, chosen, names) >= 2
+
+
+@pytest.mark.soak
+def test_killed_at_every_boundary_of_step_two_the_next_command_finishes(importing: Importing) -> None:
+    importing.site.ok(*IMPORT, "--step", "one")
+    names = boundaries(importing, "--step", "two")
+    landed = sweep(importing, points(names), names)
+    print(f"{landed} of {2 * len(names)} kills landed")
+    assert landed >= len(names)
+
+
+def test_killed_while_the_program_works_its_import_is_found_again_in_every_step(importing: Importing) -> None:
+    site = importing.site
+    fill(site.server, 30, 8, shape="images", seed=2)  # type: ignore[arg-type]
+    for step in ("one", "two", "three"):
+        running = site.start(*IMPORT, "--step", step)
+        wait_until(lambda: program(importing), what=f"the program in step {step}", timeout=60, interval=0.001)
+        (pid,) = program(importing)
+        os.kill(running.pid, signal.SIGKILL)
+        running.communicate()
+        refused = site.regctl(*IMPORT, "--step", step)
+        if refused.exit_code == 0:
+            continue  # it had ended, and nothing but its report was left to do
+        assert refused.exit_code in (5, 6), str(refused)
+        assert "resume" in refused.stderr, str(refused)
+        resumed = site.regctl("run", "resume", "--yes")
+        assert resumed.exit_code == 0, str(resumed)
+        assert not Path(f"/proc/{pid}").exists()
+        assert importing.rows("SELECT count(*) FROM import_statistics") == [
+            ({"one": 1, "two": 2}.get(step, 3),)
+        ]
+    assert importing.tags() == importing.tree_tags()
+    assert importing.locks() == {"database-in-use"}
+
+
+def test_the_program_killed_in_step_two_is_started_again_and_the_tags_are_whole(importing: Importing) -> None:
+    site = importing.site
+    fill(site.server, 30, 8, shape="images", seed=2)  # type: ignore[arg-type]
+    site.ok(*IMPORT, "--step", "one")
+    running = site.start(*IMPORT, "--step", "two")
+    wait_until(lambda: importing.tags(), what="the first tags", timeout=60, interval=0.001)
+    for pid in program(importing):
+        os.kill(pid, signal.SIGKILL)
+    out, err = running.communicate()
+    assert running.returncode == 0, out + err
+    assert b"the import was ended before it was done" in err
+    assert importing.tags() == importing.tree_tags()
+    assert importing.locks() == {"database-in-use"}
+
+
+def test_backed_out_of_after_a_kill_everything_is_as_it_was(importing: Importing) -> None:
+    site = importing.site
+    fill(site.server, 30, 8, shape="images", seed=2)  # type: ignore[arg-type]
+    before = site.server.config_file.read_bytes()
+    locks = importing.locks()
+    running = site.start(*IMPORT)
+    wait_until(lambda: program(importing), what="the program", timeout=60, interval=0.001)
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate()
+    back = site.regctl("run", "resume", "--leave-only", "--yes")
+    assert back.exit_code == 0, str(back)
+    assert program(importing) == []
+    assert importing.locks() == locks
+    assert importing.mode() == "writable"
+    assert site.server.config_file.read_bytes() == before
