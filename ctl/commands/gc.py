@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.gc_drain import drain
+from ctl.commands.gc_online import online
+from ctl.commands.gc_status import status
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -37,6 +40,11 @@ def command(click_context: click.Context, given: str | None, mode: str | None, d
     """
     if click_context.invoked_subcommand is None:
         click_context.invoke(_collect, given=given, mode=mode, delete_untagged=delete_untagged)
+
+
+command.add_command(status)
+command.add_command(drain)
+command.add_command(online)
 
 
 @pass_context

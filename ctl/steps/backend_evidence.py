@@ -11,8 +11,8 @@ from ctl.catalog.backend import BackendEvidence, Count, ImportRun, asked_backend
 from ctl.catalog.lockfiles import read_lock_files
 from ctl.engines.metadata import metadata_of
 from ctl.errors import RegctlError
-from ctl.hosts import serving
 from ctl.probing import NoAnswer, ask
+from ctl.steps.effective_config import effective_sections
 
 if TYPE_CHECKING:
     from ctl.config.models import Node
@@ -111,43 +111,9 @@ def _links_a_repository(storage: Storage) -> bool:
 
 
 def _config(world: World, registry: str, node: Node) -> _Asked:
-    host, engine = world.host(node.host), world.engine(registry)
-    try:
-        parsed = engine.parse_config(host.read(node.config_file))
-    except FileNotFoundError as error:
-        raise RegctlError(f"{node.config_file} is not there") from error
-    if not parsed.readable:
-        raise RegctlError(f"{node.config_file} cannot be read as a configuration")
-    section = dict(_section(parsed.data))
-    environment = _environment(world, registry, node)
-    for variable, path in sorted(engine.overriding_environment(environment).items()):
-        if path == "database":
-            section = dict(_section({"database": engine.parse_config(environment[variable].encode()).data}))
-        elif path.startswith("database."):
-            section[path.removeprefix("database.")] = environment[variable]
-    config = {"database": section}
-    return _Asked(asked_backend(config), names_database(config), str(section.get("dbname") or ""))
-
-
-def _section(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    section = config.get("database")
-    return section if isinstance(section, Mapping) else {}
-
-
-def _environment(world: World, registry: str, node: Node) -> dict[str, str]:
-    """Return the REGISTRY_ variables of a node: those of its file, and what its live process has."""
-    host, found = world.host(node.host), {}
-    if node.environment_file:
-        try:
-            text = host.read(node.environment_file).decode(errors="replace")
-        except FileNotFoundError:
-            text = ""
-        lines = (line.strip().removeprefix("export ").partition("=") for line in text.splitlines())
-        found = {name.strip(): value.strip().strip("'\"") for name, _, value in lines if value}
-    process = world.service(registry, node.host).state().process
-    if process is not None:
-        found.update(serving.environment(host, process))
-    return {name: value for name, value in found.items() if name.startswith("REGISTRY_")}
+    config = effective_sections(world, registry, node, ("database",))
+    dbname = str(config["database"].get("dbname") or "")
+    return _Asked(asked_backend(config), names_database(config), dbname)
 
 
 def _header(world: World, registry: str, node: Node) -> bool | _Stopped:
