@@ -31,6 +31,9 @@ Import = Literal["one-step", "three-step"]
     metavar="DATABASE",
     help="Make role and database first, by the login of this other database of the site.",
 )
+@click.option(
+    "--quarantine-bad-entries", "quarantine", is_flag=True, help="Move aside what would stop the import."
+)
 @click.option("--retry", is_flag=True, help="Take out the tags of an earlier import that nobody ever used.")
 @click.option(
     "--pre-import-skip-recent",
@@ -47,6 +50,7 @@ def command(
     registry: str | None,
     how: Import | None,
     admin: str | None,
+    quarantine: bool,
     retry: bool,
     skip_recent: str | None,
     finish: bool,
@@ -62,43 +66,28 @@ def command(
     """
     from ctl.steps.backend_evidence import gather
     from ctl.steps.config_plan import secrets_folder
-    from ctl.steps.enable_recipe import Place
+    from ctl.steps.enable_recipe import Enabling, Place, enable_recipe
+    from ctl.steps.enable_report import enable_report
     from ctl.steps.metadata_doors import metadata_database
 
     name = context.registry_name(registry)
     database = metadata_database(context.world, name)
     place = Place(context.site_file, secrets_folder(context.site_file))
     if finish:
-        _refuse_with_finish(how, admin, retry, skip_recent)
+        _refuse_with_finish(how, admin, quarantine, retry, skip_recent)
         _finish(context, name, place)
         return
     evidence = gather(context.world, name)
     if _enabled_already(context, name, evidence):
         return
-    _enable(context, name, place, evidence, database.name, how, admin or "", retry, _duration(skip_recent))
-
-
-def _enable(
-    context: Context,
-    name: str,
-    place: Place,
-    evidence: BackendEvidence,
-    database: str,
-    how: Import | None,
-    admin: str,
-    retry: bool,
-    skip_recent: float | None,
-) -> None:
-    from ctl.steps.enable_recipe import Enabling, enable_recipe
-    from ctl.steps.enable_report import enable_report
-
     asked = Enabling(
         name,
-        database,
+        database.name,
         _how(context, name, evidence, how),
-        admin=admin,
+        admin=admin or "",
+        quarantine=quarantine,
         retry=retry,
-        skip_recent_seconds=skip_recent,
+        skip_recent_seconds=_duration(skip_recent),
     )
     run = context.run(enable_recipe(context.world, asked, place))
     context.show(enable_report(name, asked.how, run))
@@ -165,7 +154,7 @@ def _refuse_with_finish(*given: object) -> None:
     if any(given):
         raise UsageError(
             "--finish goes alone: it ends what an earlier `regctl enable-db` began",
-            hint="leave --import, --provision, --retry and --pre-import-skip-recent out",
+            hint="leave all other options out",
         )
 
 

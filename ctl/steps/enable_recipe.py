@@ -28,6 +28,7 @@ from ctl.steps.node_settings import database_values, remembered_values
 from ctl.steps.prove_backend import ProveBackend
 from ctl.steps.prove_empty import ProveEmpty
 from ctl.steps.provision_database import ProvisionDatabase
+from ctl.steps.quarantine import Quarantine
 from ctl.steps.remember_settings import RememberSettings
 from ctl.steps.restart_node import RestartNode
 from ctl.steps.set_lock_files import SetLockFiles
@@ -153,10 +154,11 @@ def online_gc_recipe(world: World, registry: str, place: Place, *, checks: tuple
 
 
 def _look_at_storage(asked: Enabling) -> list[Do | Within]:
-    items: list[Do | Within] = [
-        Do(DemandImportable(registry=asked.registry, quarantine=asked.quarantine)),
-        Do(PrepareImport(registry=asked.registry)),
-    ]
+    items: list[Do | Within] = [Do(DemandImportable(registry=asked.registry, quarantine=asked.quarantine))]
+    if asked.quarantine:
+        items.append(Do(Quarantine(registry=asked.registry)))
+    step = ImportStep.ALL if asked.how == "one-step" else ImportStep.TWO
+    items.append(Do(PrepareImport(registry=asked.registry, step=step)))
     return items
 
 
