@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ctl.config.document import Located, show_path
 from ctl.errors import ConfigError, RefusedError
+from ctl.recipes.arguments import CONSENT
 from ctl.recipes.codec import class_path, places
 from ctl.recipes.load import RecipeText, recipe_error
-from ctl.recipes.meaning import CONSENT
 from ctl.recipes.model import Do, Recipe, Scope, Step, Within
 from ctl.recipes.only_check import OnlyCheck
 from ctl.recipes.parameters import Value, fill, whole_reference

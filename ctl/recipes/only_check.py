@@ -28,7 +28,7 @@ class OnlyCheck(Step):
 
     def title(self) -> str:
         """Say what is looked at."""
-        return f"look whether one could {self.inner().title()}"
+        return f"only check: {self.inner().title()}"
 
     def host(self) -> str:
         """The step's host."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ctl.errors import RegctlError
-from ctl.recipes.meaning import CONSENT
+from ctl.recipes.arguments import CONSENT
 from ctl.recipes.text import RecipeModel
 from ctl.recipes.vocabulary import Vocabulary, arguments_of
 

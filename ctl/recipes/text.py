@@ -138,7 +138,7 @@ def _kind(given: Any) -> str | None:
 def _one_kind(given: Any) -> Any:
     """Say what is wrong with an item that has no kind, or several."""
     if not isinstance(given, dict):
-        return given
+        raise _wrong("must be a mapping: a line such as `step: NAME`, and `with:` below it")
     kinds = [key for key in ITEM_KINDS if key in given]
     if len(kinds) > 1:
         raise _wrong(f"is a {kinds[0]} and a {kinds[1]} at once: write two items")

@@ -34,6 +34,7 @@ def parse(parameter: Parameter, text: str) -> Value:
         return parse_boolean(text)
     if parameter.type == "choice" and text not in parameter.choices:
         near = did_you_mean(text, parameter.choices)
+        near = near if near.startswith("; did") else ""
         raise ParameterError(f"must be {' or '.join(parameter.choices)}, not {text!r}{near}")
     if not text.strip() or any(ord(character) < 32 for character in text):
         raise ParameterError("must be text of one line, not empty")
