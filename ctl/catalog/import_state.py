@@ -124,7 +124,7 @@ def _imported(evidence: BackendEvidence, content: ImportContent) -> Refusal:
     return Refusal(
         "the registry is imported already (lock file database-in-use, and tags in the database); importing "
         "again would turn its lock files round",
-        "`regctl lockfiles show` says whether it serves from the database; the remaining blobs are brought in "
+        "`regctl lockfiles show` says whether it serves from the database; the remaining blobs come in "
         "by `regctl registry import --step three`",
     )
 
