@@ -18,6 +18,8 @@ from ctl.config.document import Path
 from ctl.config.gitlab_rb import Fragment, FromFile, fragment
 from ctl.config.secrets import is_reference, revealed, secret_leaves, with_secrets
 from ctl.config.settings import differences, overlay
+from ctl.engines.gitlab_database import POOL
+from ctl.engines.metadata import metadata_of
 from ctl.errors import RefusedError
 from ctl.secret import Secret
 from ctl.steps.config_environment import wrong_flags
@@ -71,6 +73,8 @@ def asked_of_site(world: World, registry: str, host: str, data: bytes) -> Asked:
     described = world.registry(registry)
     login = connection(world.site.databases, registry, described)
     over = overlay({"database": login} if login else {}, described.config)
+    now = world.engine(registry).parse_config(data).data
+    over = overlay(_pool(world, registry, overlay(now, over)), over)
     return asked(world, registry, data, over, wrong_flags(world, registry, host))
 
 
@@ -89,12 +93,12 @@ def asked(
             hint=f"run `{RECONFIGURE}` and look at what it says",
         )
     now = parsed.data
-    settings = overlay(now, revealed(with_secrets(over, world.resolve_secret)))
+    settings = _laid(now, revealed(with_secrets(over, world.resolve_secret)))
     paths = [path for path, _, _ in differences(now, settings)]
     if not paths and not flags:
         return Asked(settings, None, ())
     held = {path: Secret(str(value)) for path, value in secret_leaves(now)}
-    spoken = overlay(_replaced(now, held), _spoken(over, world.resolve_secret))
+    spoken = _laid(_replaced(now, held), _spoken(over, world.resolve_secret))
     name = _variables(world, registry)
     made = fragment(spoken, paths, name, flags)
     return Asked(settings, made, (*made.paths, *(flags or {})))
@@ -153,6 +157,27 @@ def _read(world: World, node: Node) -> bytes | None:
         return world.host(node.host).read(node.config_file)
     except FileNotFoundError:
         return None
+
+
+def _laid(now: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay settings over a file; what only takes away makes no empty section."""
+    result = overlay(now, over)
+    for key, value in result.items():
+        before = now.get(key)
+        if isinstance(value, dict):
+            result[key] = _laid(before if isinstance(before, Mapping) else {}, value)
+    return {key: value for key, value in result.items() if value != {} or key in now}
+
+
+def _pool(world: World, registry: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pool that a registry with its database needs and the file has not got."""
+    programs = metadata_of(world.engine(registry))
+    if programs is None or programs.asked_backend(settings) == "filesystem":
+        return {}
+    pool = programs.database_settings(settings).get("pool")
+    if isinstance(pool, Mapping) and pool.get("maxidle"):
+        return {}
+    return {"database": {"pool": {"maxidle": POOL["maxidle"], "maxopen": POOL["maxopen"]}}}
 
 
 def _variables(world: World, registry: str) -> Callable[[Path], str | None]:
