@@ -104,11 +104,13 @@ class MigrateMetadataDown(Step):
         with metadata_lock(here, database, wait=timedelta(seconds=self.wait_seconds), own=own) as session:
             running = job.unfinished()
             if not running:
-                if list(self._plan(here).ids) != list(before["ids"]):
+                plan = self._plan(here)
+                if list(plan.ids) != list(before["ids"]):
                     raise RefusedError(
                         f"database {database}: what would be taken back is not what was shown any more",
                         hint="run the command again, and read what it shows",
                     )
+                here.run.note(pre=len(plan.pre))
                 command = known.migrate_down_command(node.binary, node.config_file, self._limits())
                 running = job.start(command)
             ended = job.follow(running, timedelta(seconds=self.timeout_seconds))
@@ -147,9 +149,18 @@ class MigrateMetadataDown(Step):
         self._job(here, "").settle(timedelta(minutes=1))
 
     def verify(self, here: Target) -> Iterator[Problem]:
-        """What was to go must be gone from the bookkeeping; what goes silently is said once more."""
-        if here.run.notes(type(self).__name__).get("jobs"):
-            yield Problem(_SILENT, "`regctl database migrate plan` shows what is pending now", blocking=False)
+        """Where post-deployment migrations still count as applied, their indexes may be gone: say so."""
+        from ctl.catalog.metadata_schema import read_schema
+
+        with here.world.database(self._database(here)).connect(read_only=True) as session:
+            state = read_schema(session)
+        if here.run.notes(type(self).__name__).get("pre") and state.post_ids:
+            yield Problem(
+                _SILENT,
+                "the report lists them as lost_indexes; take the post-deployment migrations back too "
+                "(--post-limit), then run `regctl database migrate up`",
+                blocking=False,
+            )
 
     def _limits(self) -> MigrationLimits:
         return MigrationLimits(self.limit, self.post_limit)
