@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ctl.probing import NoAnswer, ask
+from ctl.steps import metadata_statistics
 from ctl.views import CatalogView, NodeView, RegistryView, SiteView
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ctl.http_values import Ping, WriteProbe
     from ctl.recipes.lock import LockState
     from ctl.recipes.state import RunState
+    from ctl.steps.metadata_statistics import MetadataStatistics
     from ctl.storage.base import Space
     from ctl.world import World
 
@@ -33,6 +35,8 @@ def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
     questions: dict[tuple[str, ...], Question] = {}
     for name, registry in registries.items():
         questions |= _registry_questions(world, name, registry)
+        asked = metadata_statistics.questions(world, name, seconds)
+        questions |= {("metadata", name, part): question for part, question in asked.items()}
     for database in sorted({*used, *filter(None, [world.site.control_database])}):
         questions["database", database] = world.database(database).status
     questions["locks",] = lambda: _locks(world)
@@ -40,7 +44,10 @@ def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
     answers = ask(questions, seconds)
     databases = {key[1]: answers[key] for key in questions if key[0] == "database"}
     running = [name for name, status in databases.items() if getattr(status, "reachable", False)]
-    copies = _copies(world, [name for name in names if registries[name].database in running], seconds)
+    with_copy = [
+        name for name in names if registries[name].database in running and not registries[name].own_database
+    ]
+    copies = _copies(world, with_copy, seconds)
     locks, runs = answers["locks",], answers["runs",]
     problems = [*_database_problems(databases), *_state_problems(locks, runs)]
     if isinstance(runs, NoAnswer):
@@ -195,7 +202,10 @@ def _registry_view(
     if isinstance(catalog, NoAnswer):
         problems.append(f"its catalog copy cannot be read: {catalog.why}")
         catalog = None
-    nodes = tuple(_node_view(name, node, answers) for node in registry.nodes)
+    parts = {key[2]: answer for key, answer in answers.items() if key[:2] == ("metadata", name)}
+    metadata = metadata_statistics.statistics(parts) if parts else None
+    problems += metadata.problems if metadata else ()
+    nodes = tuple(_node_view(name, node, answers, _backend(metadata, node.host)) for node in registry.nodes)
     return RegistryView(
         name,
         registry.engine,
@@ -207,10 +217,22 @@ def _registry_view(
         catalog,
         last,
         tuple(problems),
+        metadata,
     )
 
 
-def _node_view(registry: str, node: Node, answers: Answers) -> NodeView:
+def _backend(metadata: MetadataStatistics | None, host: str) -> str:
+    """Say what a node serves from by its own word, else what its file asks for."""
+    if metadata is None:
+        return "filesystem"
+    serves = metadata.evidence.header.get(host)
+    if serves is not None:
+        return "database" if serves else "filesystem"
+    asked = metadata.evidence.asked.get(host)
+    return {"database": "database", "filesystem": "filesystem"}.get(asked or "", "unknown")
+
+
+def _node_view(registry: str, node: Node, answers: Answers, backend: str) -> NodeView:
     def answer(kind: str) -> Any:
         found = answers[kind, registry, node.host]
         if isinstance(found, NoAnswer):
@@ -242,7 +264,7 @@ def _node_view(registry: str, node: Node, answers: Answers) -> NodeView:
         state,
         listening,
         version,
-        "filesystem",
+        backend,
         read_only,
         service.process.pid if service and service.process else None,
         service.since if service else None,

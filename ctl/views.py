@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ctl.probing import NoAnswer
     from ctl.recipes.lock import LockState
     from ctl.recipes.state import RunState
+    from ctl.steps.metadata_statistics import MetadataStatistics
     from ctl.storage.base import Space
 
 
@@ -23,7 +24,7 @@ class NodeView:
     state: str  # running | stopped | unknown
     listening: bool | None
     version: str | None
-    backend: str  # filesystem | database
+    backend: str  # filesystem | database | unknown
     read_only: bool | None
     pid: int | None = None
     since: float | None = None
@@ -54,6 +55,7 @@ class RegistryView:
     catalog: CatalogView | None
     last_collection: RunState | None
     problems: tuple[str, ...] = ()
+    metadata: MetadataStatistics | None = None  # where the engine has a metadata database
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,16 @@ def _registry(view: RegistryView) -> dict[str, Json]:
             "imported_at": catalog.imported_at if catalog else None,
             "stale": catalog.stale if catalog else None,
         },
+        "metadata": _metadata(view),
         "last_gc": {"run": last.id, "ended_at": last.ended_at} if last else None,
         "problems": list(view.problems),
     }
+
+
+def _metadata(view: RegistryView) -> dict[str, Json] | None:
+    from ctl.steps.metadata_statistics import statistics_data
+
+    return statistics_data(view.metadata) if view.metadata is not None else None
 
 
 def _node(node: NodeView) -> dict[str, Json]:
@@ -135,6 +142,8 @@ def _moment(seconds: float | None) -> str | None:
 
 def _blocks(view: SiteView, problems: list[str]) -> list[Block]:
     blocks: list[Block] = [_nodes_table(view), _registries_table(view)]
+    if any(registry.metadata is not None for registry in view.registries):
+        blocks.append(_metadata_table(view))
     if view.databases:
         rows = []
         for name, status in view.databases.items():
@@ -197,6 +206,29 @@ def _registries_table(view: SiteView) -> Table:
     return Table(columns, tuple(rows))
 
 
+def _metadata_table(view: SiteView) -> Table:
+    rows = []
+    for registry in view.registries:
+        found = registry.metadata
+        if found is None:
+            continue
+        counts = found.rows.counts if found.rows else {}
+        last = found.evidence.imports[0].finished_at if found.evidence.imports else None
+        pending = found.migrations.pending_pre if found.migrations else None
+        rows.append(
+            (
+                registry.name,
+                {True: "yes", False: "no"}.get(found.uses_database, found.verdict.mode),  # type: ignore[arg-type]
+                *(str(counts.get(table, "-")) for table in ("repositories", "tags", "manifests", "blobs")),
+                f"{last:%Y-%m-%d %H:%M}" if last else "none",
+                "unknown" if pending is None else "none" if not pending else f"{pending} pending",
+            )
+        )
+    columns = ("registry", "database in use", "repositories", "tags", "manifests", "blobs", "last import",
+               "migrations")  # fmt: skip
+    return Table(columns, tuple(rows), right=frozenset({"repositories", "tags", "manifests", "blobs"}))
+
+
 def _copy(catalog: CatalogView) -> str:
     if catalog.imported_at is None:
         return "never" if "never" in catalog.missing else catalog.missing or "never"
@@ -206,6 +238,8 @@ def _copy(catalog: CatalogView) -> str:
 def _no_copy(view: SiteView, registry: RegistryView) -> str:
     if registry.database is None:
         return "no database"
+    if registry.metadata is not None:
+        return "-"  # its database is its own, no copy
     status = view.databases.get(registry.database)
     return f"unknown, database {getattr(status, 'state', 'unknown')}"
 
