@@ -28,6 +28,7 @@ def enable_report(registry: str, how: str, run: RunReport) -> Report:
     if run.state != "done":
         return Report("enable-db", run.outcome, data, _steps(run))
     data["online_gc"] = "off"
+    outcome = Outcome.WARNING if run.data("ImportMetadata").get("problems") else run.outcome
     text = (
         f"{registry} serves from its metadata database: {proof.get('tags', 0):,} tags in "
         f"{proof.get('repositories', 0):,} repositories, proved on {proof.get('nodes_proved', 0)} node(s)."
@@ -40,7 +41,7 @@ def enable_report(registry: str, how: str, run: RunReport) -> Report:
         f"`regctl registry verify {registry}` compares both; then `regctl enable-db {registry} --finish` "
         "turns online garbage collection on. Keep a backup of the storage and of the database, made together",
     )
-    return Report("enable-db", run.outcome, data, tuple(blocks), hints)
+    return Report("enable-db", outcome, data, tuple(blocks), hints)
 
 
 def finish_report(registry: str, run: RunReport) -> Report:

@@ -81,7 +81,8 @@ class Trial:
             assert (site.folder / "site.d" / "50-regctl.yml").exists()
         else:
             assert "database-in-use" not in site.locks()
-            assert b"enabled: true" not in site.server.config_file.read_bytes()
+            assert site.server.config_file.read_bytes() == self.config
+            assert site.server.config_file.stat().st_mode & 0o7777 == self.mode
             assert not (site.folder / "site.d").exists()
         assert site.pull_everything() == self.content
         with site.client() as client:
@@ -112,7 +113,7 @@ def trial_of(
 def sweep(trial: Trial, chosen: Callable[[int, str], Any], *options: str) -> dict[str, str]:
     """Kill at each chosen boundary, before and after; return how each ended."""
     names = trial.boundaries()
-    ended = {}
+    ended, wrong = {}, []
     for number, name in enumerate(names, 1):
         for when in ("before", "after"):
             if not chosen(number, f"{when} {name}"):
@@ -122,7 +123,8 @@ def sweep(trial: Trial, chosen: Callable[[int, str], Any], *options: str) -> dic
             try:
                 ended[f"{number} {when} {name}"] = trial.recover(*options) + ("" if landed else " (not hit)")
             except AssertionError as error:
-                raise AssertionError(f"killed {when} boundary {number} ({name}): {error}") from error
+                wrong.append(f"killed {when} boundary {number} ({name}): {error}")
+    assert not wrong, "\n".join(wrong)
     return ended
 
 
