@@ -307,19 +307,27 @@ CASES: dict[str, tuple[str, Case]] = {
 }
 
 
+def all_cases() -> dict[str, Case]:
+    """Return every case by its name, also those that only GitLab's import minds."""
+    from ctl.catalog.corruption_gitlab import GITLAB_CASES
+
+    return {**{name: case for name, (_, case) in CASES.items()}, **GITLAB_CASES}
+
+
 def check_cases(cases: Sequence[str]) -> None:
     """Raise UsageError, naming the choices, unless every case is known."""
     from ctl.errors import UsageError
 
-    unknown = [case for case in cases if case not in CASES]
+    known = all_cases()
+    unknown = [case for case in cases if case not in known]
     if unknown:
         raise UsageError(
             f"no such corrupt case: {', '.join(unknown)}",
-            hint="choose from: all, " + ", ".join(sorted(CASES)),
+            hint="choose from: all, " + ", ".join(sorted(known)),
         )
 
 
 def add_case(writer: TreeWriter, case: str) -> None:
     """Add one broken repository, `corrupt/<case>`, to a tree."""
-    CASES[case][1](Broken(writer, case))
+    all_cases()[case](Broken(writer, case))
     writer.done.repositories += 1

@@ -59,11 +59,11 @@ def command(context: Context, root: str, corrupt: str, **shape: object) -> None:
     The same options make the same bytes and the same times. No site file is needed, no server is asked,
     and a directory that holds anything is refused.
     """
-    from ctl.catalog.corruption import CASES, check_cases
+    from ctl.catalog.corruption import all_cases, check_cases
     from ctl.catalog.seeding import SeedPlan
 
     cases = [case.strip() for case in corrupt.split(",") if case.strip()]
-    cases = list(CASES) if cases == ["all"] else cases
+    cases = list(all_cases()) if cases == ["all"] else cases
     check_cases(cases)
     _make(context, root, SeedPlan(**shape), cases)  # type: ignore[arg-type]
 

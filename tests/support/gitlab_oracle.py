@@ -48,6 +48,12 @@ class Imported:
         done = any(record.get("msg") == "metadata import complete" for record in self.records)
         return self.exit_code == 0 and done
 
+    @property
+    def stopped(self) -> bool:
+        """Begun, and ended with an error that is the tree's and not the database's."""
+        begun = any(record.get("msg") == "starting metadata import" for record in self.records)
+        return begun and self.exit_code != 0 and "database connection" not in self.stderr
+
     def warnings(self) -> list[tuple[str, str]]:
         """What was skipped: (message, error)."""
         return [
