@@ -215,6 +215,9 @@ def apply_recipe(
     for node in nodes:
         if isinstance(plans[node.host], GeneratedPlan):
             items.append(Do(AskReconfigure(registry=registry, node=node.host, wait=wait)))
+            if migrate is not None:
+                items.append(Do(migrate))
+                migrate = None
             continue
         flags = writes_flags(context.world, registry, node.host)
         if flags:

@@ -38,6 +38,7 @@ class RunBackgroundMigrations(Step):
     timeout_seconds: int = 3600
     finish_overflowed: bool = False  # mark one finished that is proved done and that the program repeats
     wait_seconds: int = 600
+    after_migration: bool = False  # an earlier step of the recipe applies what is pending
 
     retries: ClassVar[int] = 0
     interruptible: ClassVar[bool] = True
@@ -56,7 +57,8 @@ class RunBackgroundMigrations(Step):
 
         yield from database_problems(here.world, metadata_name(here, self.registry), writing=True)
         found = look_at_migrations(here.world, self.registry, self.node)
-        if found.up_to_date is not True:
+        expected = self.after_migration and not here.run.id  # nothing has begun yet
+        if found.up_to_date is not True and not expected:
             yield Problem(
                 f"database {found.database} lacks schema migrations: background migrations need the "
                 "indexes of the post-deployment ones, and the program would try for ever",
