@@ -138,6 +138,8 @@ class Quarantine:
     def put_back(self, guard: Callable[[], None] = lambda: None) -> int:
         """Bring everything back; RefusedError, with nothing changed, where something is in the way."""
         if not self.exists():
+            with contextlib.suppress(OSError):  # of a crash at the very end
+                os.rmdir(os.path.dirname(self.folder))
             return 0
         obstacles = self.obstacles()
         if obstacles:

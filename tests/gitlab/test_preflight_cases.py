@@ -74,7 +74,7 @@ def test_the_import_stops_where_it_was_foretold(
 ) -> None:
     root = seeded([case])
     assert judge(root).stops
-    imported = oracle.run()
+    imported = oracle.trial()
     assert imported.stopped, imported.stderr[-600:]
     quarantine(root)
     assert not judge(root).stops
@@ -135,7 +135,7 @@ def _random_damage(oracle: Oracle, seeded: Callable[..., Path], seed: int) -> No
     before = picture(root)
     judged = judge(root)
     if judged.stops:
-        imported = oracle.run()
+        imported = oracle.trial()
         assert imported.stopped, (done, judged.findings)
         shutil.rmtree(root / "docker/registry/lockfiles", ignore_errors=True)
         os.utime(root / "docker/registry", ns=(0, before["docker/registry"][4]))

@@ -79,6 +79,11 @@ class Oracle:
             self._read(connection, found)
         return found
 
+    def trial(self) -> Imported:
+        """Import everything in one transaction that is rolled back: it stops where the real one does."""
+        done = self.server.run("database", "import", "--log-to-stdout", "--dry-run")
+        return Imported(done.returncode, done.stderr, _records(done.stdout))
+
     def _empty(self, connection: psycopg.Connection) -> None:
         with connection.transaction():
             connection.execute("SET LOCAL session_replication_role = replica")
