@@ -38,6 +38,7 @@ class ImportChecks:
     step: ImportStep
     retry: bool = False
     begun: bool = False  # this run has begun it already: what the import left so far is its own
+    again: bool = False  # all was looked at before the window: what cannot have changed since is not, now
 
     @cached_property
     def node(self) -> Node:
@@ -168,7 +169,7 @@ class ImportChecks:
 
     def _database(self) -> Iterator[Problem]:
         database = metadata_database(self.here.world, self.registry)
-        migrations = list(self._migrations())
+        migrations = [] if self.again else list(self._migrations())
         yield from migrations
         if not self.evidence.schema:
             if not any(problem.blocking for problem in migrations):

@@ -71,8 +71,9 @@ class ImportMetadata(Undoable):
                 "`--trial` alone, or with `--step one`",
                 outcome=Outcome.USAGE,
             )
-        checks = ImportChecks(here, self.registry, self.step, self.retry, self._began(here))
         beforehand = self.deferred and not here.run.id
+        again = bool(here.run.id) and not self.deferred
+        checks = ImportChecks(here, self.registry, self.step, self.retry, self._began(here), again)
         yield from checks.of_the_storage() if beforehand else checks.problems()
         yield from self._log_folder(here)
 

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.gitlab import GitlabSite
-from tests.support.importing import Importing, fill
-from tests.support.postgres import DatabaseAddress, PostgresServer
+from tests.gitlab.test_import import make  # noqa: F401 - a fixture
+from tests.support.importing import Importing
 from tests.support.waiting import wait_until
 
 IMPORT = ("registry", "import", "--yes", "--stay-closed")
 
 
 @pytest.fixture
-def importing(
-    gitlab_site: Callable[..., GitlabSite],
-    migrated_database: DatabaseAddress,
-    postgres_server: PostgresServer,
-) -> Iterator[Importing]:
-    site = gitlab_site(database=migrated_database)
-    fill(site.server, 4, 4, shape="images")  # type: ignore[arg-type]
-    with site:
-        yield Importing(site, postgres_server)
+def importing(make: Callable[..., Importing]) -> Importing:  # noqa: F811
+    """A small registry, for many kills."""
+    return make(4, 4)
 
 
 def boundaries(importing: Importing, *flags: str) -> list[str]:
@@ -55,7 +48,7 @@ def program(importing: Importing) -> list[int]:
 def forget(importing: Importing) -> None:
     """Bring site and database back to before an import."""
     site = importing.site
-    importing.rows("TRUNCATE tags, repositories, blobs, import_statistics CASCADE")
+    importing.empty()
     for name in importing.locks():
         importing.lock(name).unlink()
     importing.lock("filesystem-in-use")
@@ -118,9 +111,11 @@ def test_killed_at_every_boundary_of_step_two_the_next_command_finishes(importin
     assert landed >= len(names)
 
 
-def test_killed_while_the_program_works_its_import_is_found_again_in_every_step(importing: Importing) -> None:
+def test_killed_while_the_program_works_its_import_is_found_again_in_every_step(
+    make: Callable[..., Importing],  # noqa: F811
+) -> None:
+    importing = make(30, 8)
     site = importing.site
-    fill(site.server, 30, 8, shape="images", seed=2)  # type: ignore[arg-type]
     for step in ("one", "two", "three"):
         running = site.start(*IMPORT, "--step", step)
         wait_until(lambda: program(importing), what=f"the program in step {step}", timeout=60, interval=0.001)
@@ -142,9 +137,11 @@ def test_killed_while_the_program_works_its_import_is_found_again_in_every_step(
     assert importing.locks() == {"database-in-use"}
 
 
-def test_the_program_killed_in_step_two_is_started_again_and_the_tags_are_whole(importing: Importing) -> None:
+def test_the_program_killed_in_step_two_is_started_again_and_the_tags_are_whole(
+    make: Callable[..., Importing],  # noqa: F811
+) -> None:
+    importing = make(30, 8)
     site = importing.site
-    fill(site.server, 30, 8, shape="images", seed=2)  # type: ignore[arg-type]
     site.ok(*IMPORT, "--step", "one")
     running = site.start(*IMPORT, "--step", "two")
     wait_until(lambda: importing.tags(), what="the first tags", timeout=60, interval=0.001)
@@ -157,9 +154,11 @@ def test_the_program_killed_in_step_two_is_started_again_and_the_tags_are_whole(
     assert importing.locks() == {"database-in-use"}
 
 
-def test_backed_out_of_after_a_kill_everything_is_as_it_was(importing: Importing) -> None:
+def test_backed_out_of_after_a_kill_everything_is_as_it_was(
+    make: Callable[..., Importing],  # noqa: F811
+) -> None:
+    importing = make(30, 8)
     site = importing.site
-    fill(site.server, 30, 8, shape="images", seed=2)  # type: ignore[arg-type]
     before = site.server.config_file.read_bytes()
     locks = importing.locks()
     running = site.start(*IMPORT)

@@ -43,6 +43,13 @@ class Importing:
             cursor = connection.execute(query.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def empty(self) -> None:
+        """Take everything out of the database: by DELETE without triggers, as TRUNCATE of all takes long."""
+        with closing(self.postgres.connect(self.address.name)) as connection:
+            connection.execute("SET session_replication_role = replica")
+            for table in _TABLES:
+                connection.execute(f"DELETE FROM public.{table}".encode())
+
     def tags(self) -> set[tuple[str, str, str]]:
         """Every (repository, tag, digest) in the database."""
         found = self.rows(
@@ -88,4 +95,19 @@ class Importing:
         return self.site.client()
 
 
+_TABLES = (
+    "tags",
+    "manifest_references",
+    "layers",
+    "manifests",
+    "repository_blobs",
+    "blobs",
+    "repositories",
+    "top_level_namespaces",
+    "gc_blobs_layers",
+    "gc_blobs_configurations",
+    "gc_blob_review_queue",
+    "gc_manifest_review_queue",
+    "import_statistics",
+)
 ImportingMaker = Callable[..., Importing]
