@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.gitlab_pages import features_page, settings_page
+
 if TYPE_CHECKING:
     from ctl.recipes.model import Step
 
@@ -120,12 +122,21 @@ as they stand here.
 
 def wanted() -> dict[Path, str]:
     """Return every generated page with its text."""
-    return {DOCS / "reference" / "steps.md": steps_page(), DOCS / "index.md": index()}
+    reference = DOCS / "reference"
+    return {
+        reference / "steps.md": steps_page(),
+        reference / "gitlab-settings.md": settings_page(),
+        reference / "gitlab-features.md": features_page(),
+        DOCS / "index.md": index(),
+    }
 
 
 def main() -> int:
     """Write what is not up to date; say what was written."""
-    (DOCS / "reference" / "steps.md").touch()  # listed by the index from the first time on
+    for name in ("steps", "gitlab-settings", "gitlab-features"):  # listed by the index from the first time on
+        page = DOCS / "reference" / f"{name}.md"
+        if not page.exists():
+            page.write_text(f"# {name}\n")
     for page, text in wanted().items():
         if not page.exists() or page.read_text() != text:
             page.write_text(text)

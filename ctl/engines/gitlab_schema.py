@@ -171,7 +171,8 @@ DRIVERS: dict[str, Mapping[str, Kind]] = {
     },
 }
 REQUIRED: dict[str, tuple[str, ...]] = {
-    "s3": ("bucket",), "s3aws": ("bucket",), "s3_v2": ("bucket",), "gcs": ("bucket",),
+    "s3": ("bucket", "region"), "s3aws": ("bucket", "region"), "s3_v2": ("bucket", "region"),
+    "gcs": ("bucket",),
     "azure": ("accountname", "accountkey", "container"), "azure_v2": ("container",),
 }  # fmt: skip
 STORAGE_EXTRAS: dict[str, Mapping[str, Kind]] = {
