@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ctl.context import Context
     from ctl.recipes.model import Recipe, RunReport
     from ctl.world import World
+
+Until = Literal["idle", "empty"]
 
 
 @click.command("drain")
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
     metavar="DURATION",
     help="Between two tasks of a worker; the registry's own is 5s.",
 )
-@click.option("--until-empty", is_flag=True, help="Go on until no task is left.")
+@click.option("--until-idle", "until", flag_value="idle", help="Go on until no task is due any more.")
+@click.option(
+    "--until-empty",
+    "until",
+    flag_value="empty",
+    help="Go on until no task is left; what a deletion queues anew is due a day later.",
+)
 @click.option("--for", "time", metavar="DURATION", help="Go on for so long, such as 2h.")
 @click.option(
     "--review-now",
@@ -37,7 +45,7 @@ def drain(
     context: Context,
     registry: str | None,
     interval: str,
-    until_empty: bool,
+    until: Until | None,
     time: str | None,
     review_now: bool,
     skip: tuple[str, ...],
@@ -58,8 +66,8 @@ def drain(
         context.world,
         name,
         interval=_interval(interval),
-        until_empty=until_empty,
-        seconds=_time(time, until_empty),
+        until=until,
+        seconds=_time(time, until),
         review_now=review_now,
     )
     _show(context, name, context.run(recipe, skip=skip, skip_reason=skip_reason))
@@ -70,7 +78,7 @@ def drain_recipe(
     registry: str,
     *,
     interval: str,
-    until_empty: bool,
+    until: Until | None,
     seconds: float | None,
     review_now: bool = False,
 ) -> Recipe:
@@ -86,7 +94,7 @@ def drain_recipe(
         FasterGc(registry=registry, node=node.host, interval=interval)
         for node in world.registry(registry).nodes
     )
-    follow = FollowQueues(registry=registry, until_empty=until_empty, seconds=seconds)
+    follow = FollowQueues(registry=registry, until=until, seconds=seconds)
     first = (Do(ReviewNow(registry=registry)),) if review_now else ()
     nodes = "its node is" if len(scopes) == 1 else f"its {len(scopes)} nodes are"
     return Recipe(
@@ -94,7 +102,7 @@ def drain_recipe(
         (*first, Within(scopes, (Do(follow),))),
         resources=(f"registry/{registry}",),
         title=f"let online collection of {registry} work faster",
-        decided_by="FollowQueues",
+        decided_by="" if review_now else "FollowQueues",
         question=f"Let online collection of {registry} work faster? {nodes} restarted now and at the end.",
     )
 
@@ -112,15 +120,15 @@ def _interval(text: str) -> str:
     return text
 
 
-def _time(text: str | None, until_empty: bool) -> float | None:
+def _time(text: str | None, until: Until | None) -> float | None:
     from ctl.engines.distribution_parsers import parse_duration
     from ctl.errors import UsageError
 
     if text is None:
-        if not until_empty:
+        if until is None:
             raise UsageError(
                 "say how long the workers work faster",
-                hint="--until-empty, or --for 2h, or both: whatever comes first",
+                hint="--until-idle, or --for 2h, or both: whatever comes first",
             )
         return None
     found = parse_duration(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ctl.catalog.gc_queues import Queue
 from ctl.errors import InterruptedRunError, TransientError, UnreachableError
@@ -12,6 +12,7 @@ from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepR
 from ctl.report.events import Message, Progress
 from ctl.report.model import Text
 from ctl.steps.backend_evidence import gather
+from ctl.steps.lock_files_report import moment
 from ctl.steps.online_gc import queues_now
 
 POLL = 2.0  # seconds between two looks
@@ -23,14 +24,14 @@ class FollowQueues(Step):
     """Wait while the registry's own workers work; tell how far they are."""
 
     registry: str
-    until_empty: bool = False  # else only for `seconds`
-    seconds: float | None = None
+    until: Literal["idle", "empty"] | None = None  # no task due, or no task at all
+    seconds: float | None = None  # at most
 
     interruptible: ClassVar[bool] = True
     retries: ClassVar[int] = 0
 
     def title(self) -> str:
-        how = "until they are empty" if self.until_empty else ""
+        how = {"idle": "until no task is due", "empty": "until they are empty"}.get(self.until or "", "")
         if self.seconds is not None:
             how = f"{how}, for {self.seconds:g} s at most" if how else f"for {self.seconds:g} s"
         return f"follow the queues of {self.registry} {how}"
@@ -53,7 +54,7 @@ class FollowQueues(Step):
         queues = queues_now(here.world, self.registry)
         lines = [f"{name}: {q.depth} tasks, {q.overdue} of them due" for name, q in queues.items()]
         data = {"tasks": _total(queues), "due": _due(queues)}
-        return Preview(self.title(), True, (Text("\n".join(lines)),), data)
+        return Preview(self.title(), not self._done(queues), (Text("\n".join(lines)),), data)
 
     def apply(self, here: Target, before: Before) -> StepReport:
         started = float(str(here.run.notes(type(self).__name__).get("started", 0))) or time.time()
@@ -72,6 +73,7 @@ class FollowQueues(Step):
                 "tasks_before": int(before["tasks"]),
                 "tasks_after": _total(queues),
                 "due_after": _due(queues),
+                "next_due_at": moment(min((q.oldest for q in queues.values() if q.oldest), default=None)),
                 "follow_seconds": round(time.time() - started, 1),
                 "tasks_per_second": round(done / seconds, 3) if seconds > 0 else 0.0,
             },
@@ -82,9 +84,12 @@ class FollowQueues(Step):
         return "pending"  # it only looks: going on is safe
 
     def _over(self, queues: Mapping[str, Queue], started: float) -> bool:
-        if self.until_empty and not _total(queues):
+        if self._done(queues):
             return True
         return self.seconds is not None and time.time() - started >= self.seconds
+
+    def _done(self, queues: Mapping[str, Queue]) -> bool:
+        return not {"idle": _due, "empty": _total}.get(self.until or "", _never)(queues)
 
     def _pause(self, here: Target) -> None:
         until = time.monotonic() + POLL
@@ -115,14 +120,18 @@ class FollowQueues(Step):
         *,
         over: bool,
     ) -> None:
-        left = _total(queues)
-        rate = max(0.0, (_total(first) - left) / seconds) if seconds > 0 else 0.0
-        eta = left / rate if rate and left and self.until_empty else None
+        left = _due(queues) if self.until == "idle" else _total(queues)
+        rate = max(0.0, (_total(first) - _total(queues)) / seconds) if seconds > 0 else 0.0
+        eta = left / rate if rate and left and self.until else None
         here.run.emit(Progress("drain", max(0, total - left), total, "tasks", rate, eta, finished=over))
 
 
 def _total(queues: Mapping[str, Queue]) -> int:
     return sum(queue.depth.rows for queue in queues.values())
+
+
+def _never(queues: Mapping[str, Queue]) -> int:
+    return 1  # nothing ends it but the time
 
 
 def _due(queues: Mapping[str, Queue]) -> int:
