@@ -33,7 +33,7 @@ def settings_page() -> str:
         "# Settings of GitLab's registry",
         "Every key that `regctl config check` knows, with its type, the environment variable that overrides"
         " it and the version that brought it. The program ignores other keys. A duration has Go's units"
-        " (`24h`, `5m30s`, `500ms`; there are no days); a bare number there means nanoseconds, and regctl says"
+        " (`24h`, `5m30s`, `500ms`; there are no days); a bare number there means nanoseconds: regctl says"
         " so. What the keys must say together stands in [the engine's page](gitlab.md#configuration).",
     ]
     for name, kind in schema.TOP.items():
