@@ -137,6 +137,7 @@ class MetadataComparing:
     ) -> None:
         self.tree, self.catalog, self.thorough, self.advance = tree, catalog, thorough, advance
         self.result = MetadataComparison()
+        self._born_on_it = False  # the registry began on its database: no import, and nothing in the tree
 
     def run(self) -> MetadataComparison:
         """Compare everything; what is left `open` in the result still needs a reason."""
@@ -144,6 +145,8 @@ class MetadataComparing:
         result.imported = self.catalog.last_import()
         result.database = self.catalog.counts()
         layout = self.tree.layout()
+        in_tree = any(one.has_tags or one.revisions for one in layout.repositories)
+        self._born_on_it = result.imported.tags_finished_at is None and not in_tree
         for found in layout.findings:
             result.note(found)
         for sides in BothSides(self.tree, self.catalog, result.note, thorough=self.thorough).read(layout):
@@ -232,7 +235,7 @@ class MetadataComparing:
 
     def _since(self, moment: datetime) -> bool:
         ended = self.result.imported.tags_finished_at
-        return ended is not None and moment > ended
+        return self._born_on_it or (ended is not None and moment > ended)
 
     # -- contents ----------------------------------------------------------------------------------
 

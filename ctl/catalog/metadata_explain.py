@@ -20,7 +20,7 @@ REASONS = {
     "untagged-in-database": "imported, and its tag was deleted before the tags were imported",
     "step-three": "the import's step three has not run: blobs that nothing uses are not registered yet",
     "written-since": "written after step three had begun",
-    "pushed-since": "pushed after the import: it is in the database only",
+    "pushed-since": "pushed after the import, or without one: it is in the database only",
     "moved-since": "the tag was moved after the import",
     "deleted-since": "deleted after the import: it was imported, and is not in the database any more",
     "altered-manifest": "its bytes already had another digest when it was imported; nothing checks that",
