@@ -114,6 +114,12 @@ class ReadOnlyNode(NodeDoors):
                 f"{self.name} is stopped, but something listens on port {port}",
                 hint=f"find it by: ss -ltnp 'sport = :{port}'",
             )
+        # Another machine may serve what this one does not: a pod beside ours, a twin behind the same name.
+        if self.client.probe_write().state == "writable":
+            raise RegctlError(
+                f"{self.name} is stopped here, but {self.client.url} accepts pushes",
+                hint="stop whatever serves that address, or make it read-only; then run this again",
+            )
 
     # -- opening ---------------------------------------------------------------------------------
 
