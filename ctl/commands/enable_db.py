@@ -42,6 +42,13 @@ Import = Literal["one-step", "three-step"]
     help="Step one passes over repositories imported since then; the program's own is 72h, 0 imports all.",
 )
 @click.option(
+    "--wait",
+    type=click.IntRange(0),
+    default=0,
+    metavar="SECONDS",
+    help="Where gitlab-ctl writes the file: wait that long for each reconfigure; 0 asks and ends.",
+)
+@click.option(
     "--finish", is_flag=True, help="Verify, record the remaining blobs, and turn online collection on."
 )
 @pass_context
@@ -53,6 +60,7 @@ def command(
     quarantine: bool,
     retry: bool,
     skip_recent: str | None,
+    wait: int,
     finish: bool,
 ) -> None:
     """Have REGISTRY keep its record in its metadata database from now on.
@@ -66,6 +74,7 @@ def command(
     """
     from ctl.steps.backend_evidence import gather
     from ctl.steps.config_plan import secrets_folder
+    from ctl.steps.enable_generated import enable_generated, generated_nodes
     from ctl.steps.enable_recipe import Enabling, Place, enable_recipe
     from ctl.steps.enable_report import enable_report
     from ctl.steps.metadata_doors import metadata_database
@@ -88,8 +97,10 @@ def command(
         quarantine=quarantine,
         retry=retry,
         skip_recent_seconds=_duration(skip_recent),
+        wait=wait,
     )
-    run = context.run(enable_recipe(context.world, asked, place))
+    write = enable_generated if generated_nodes(context.world, name) else enable_recipe
+    run = context.run(write(context.world, asked, place))
     context.show(enable_report(name, asked.how, run))
 
 

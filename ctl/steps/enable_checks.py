@@ -37,6 +37,7 @@ class DemandFilesystem(Step):
     """Demand that a registry serves from its storage tree, by all that is known, and that it can be asked."""
 
     registry: str
+    imported: bool = False  # an import that went before has marked the storage as the database's
 
     def title(self) -> str:
         return f"look whether {self.registry} serves from its storage tree"
@@ -50,7 +51,7 @@ class DemandFilesystem(Step):
                     "is it mounted, and may we read it?",
                 )
         database = [host for host, asked in evidence.asked.items() if asked not in ("filesystem", None)]
-        locked = evidence.locks is not None and evidence.locks.database_in_use
+        locked = evidence.locks is not None and evidence.locks.database_in_use and not self.imported
         if database or locked or True in evidence.served:
             verdict = judge(evidence)
             yield Problem(

@@ -61,6 +61,7 @@ class Enabling:
     quarantine: bool = False
     retry: bool = False  # take out the tags of an earlier import that nobody ever used
     skip_recent_seconds: float | None = None
+    wait: int = 0  # seconds that each reconfigure by gitlab-ctl is waited for
 
 
 def enable_recipe(world: World, asked: Enabling, place: Place) -> Recipe:
@@ -74,11 +75,11 @@ def enable_recipe(world: World, asked: Enabling, place: Place) -> Recipe:
         items.append(Do(ProvisionDatabase(database=asked.database, admin=asked.admin)))
     items.append(Do(DemandDatabase(database=asked.database, deferred=bool(asked.admin))))
     if asked.how != "nothing":
-        items += _look_at_storage(asked)
+        items += look_at_storage(asked)
     items += [Do(SetSettings(node=node, values=connected, quiet=True, **described)) for node in nodes]
     items.append(Do(MigrateMetadata(registry=name, deferred=True)))
     if asked.how == "three-step":
-        items.append(Do(_import(asked, ImportStep.ONE)))
+        items.append(Do(import_step(asked, ImportStep.ONE)))
     items.append(
         switch_window(
             world,
@@ -87,7 +88,7 @@ def enable_recipe(world: World, asked: Enabling, place: Place) -> Recipe:
             place,
             switched=database_values(world, name, enabled=True, online_gc=False),
             remembered=remembered_values(world, name, enabled=True, online_gc=False),
-            body=_in_the_window(asked),
+            body=in_the_window(asked),
         )
     )
     items += [Do(ForgetKept(registry=name, node=node)) for node in nodes]
@@ -153,7 +154,8 @@ def online_gc_recipe(world: World, registry: str, place: Place, *, checks: tuple
     )
 
 
-def _look_at_storage(asked: Enabling) -> list[Do | Within]:
+def look_at_storage(asked: Enabling) -> list[Do | Within]:
+    """Write the steps that look at the storage, and mend it where that was asked for."""
     items: list[Do | Within] = [Do(DemandImportable(registry=asked.registry, quarantine=asked.quarantine))]
     if asked.quarantine:
         items.append(Do(Quarantine(registry=asked.registry)))
@@ -162,15 +164,17 @@ def _look_at_storage(asked: Enabling) -> list[Do | Within]:
     return items
 
 
-def _in_the_window(asked: Enabling) -> tuple[Do, ...]:
+def in_the_window(asked: Enabling) -> tuple[Do, ...]:
+    """Write the steps that need a registry that takes no writes; they leave the database's lock file."""
     locks = Do(SetLockFiles(registry=asked.registry, database_in_use=True, filesystem_in_use=False))
     if asked.how == "nothing":
         return (Do(ProveEmpty(registry=asked.registry)), locks)
     step = ImportStep.ALL if asked.how == "one-step" else ImportStep.TWO
-    return (Do(_import(asked, step)), locks)
+    return (Do(import_step(asked, step)), locks)
 
 
-def _import(asked: Enabling, step: ImportStep) -> ImportMetadata:
+def import_step(asked: Enabling, step: ImportStep) -> ImportMetadata:
+    """Write one step of the import."""
     return ImportMetadata(
         registry=asked.registry,
         step=step,

@@ -107,16 +107,20 @@ class SwitchNode(ReadOnlyNode):
             if closed:
                 self.prove_closed()
             return []
-        wanted = "read-only" if closed else "writable"
         warnings = [] if before["running"] else [f"{self.name} was started by somebody meanwhile"]
-        if not state.running or not self._is(wanted, database):
+        if not state.running or not self._is("read-only" if closed else "writable", database):
             warnings += self._restart()
+        self.prove_follows(closed=closed, database=database)
+        return warnings
+
+    def prove_follows(self, *, closed: bool, database: bool | None) -> None:
+        """Prove what the process answers to a write, and what it serves; RegctlError otherwise."""
+        wanted = "read-only" if closed else "writable"
         deadline = time.monotonic() + SETTLE
         while not self._is(wanted, database):
             if time.monotonic() > deadline:
                 raise RegctlError(self._unproven(wanted, database), hint="see its log: regctl service tail")
             time.sleep(0.1)
-        return warnings
 
     def serves_database(self) -> bool | None:
         """Say what the process serves by its own word; None where it does not say."""
