@@ -69,7 +69,7 @@ class Attempts:
         for attempt in range(1, self.limit + 1):
             try:
                 output = self._once(options, ledger)
-                return Imported(output, ledger, attempt, self._statistics())
+                return Imported(output, ledger, attempt, self._row())
             except _PassingError as error:
                 if attempt == self.limit:
                     raise UnreachableError(
@@ -194,6 +194,12 @@ class Attempts:
         finally:
             with contextlib.suppress(RegctlError):
                 session.close()
+
+    def _row(self) -> dict[str, Any] | None:
+        """Return the row of statistics, None where it cannot be asked for now: the import is done."""
+        with contextlib.suppress(RegctlError):
+            return self._statistics()
+        return None
 
     def _statistics(self) -> dict[str, Any] | None:
         if not self.options.statistics:

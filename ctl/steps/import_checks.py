@@ -137,7 +137,7 @@ class ImportChecks:
                     continue
                 yield Problem(
                     f"another import of {self.registry} runs on {node.host}: process {process.pid}",
-                    "let it end, or end it; then run the same command again",
+                    "if a regctl that began it was killed: `regctl run resume`; else let it end",
                     outcome=Outcome.LOCKED,
                 )
 
@@ -168,7 +168,11 @@ class ImportChecks:
             )
 
     def _database(self) -> Iterator[Problem]:
+        from ctl.steps.database_checks import database_problems
+
         database = metadata_database(self.here.world, self.registry)
+        if not self.again:
+            yield from database_problems(self.here.world, database.name)
         migrations = [] if self.again else list(self._migrations())
         yield from migrations
         if not self.evidence.schema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def test_killed_while_the_program_works_its_import_is_found_again_in_every_step(
         assert refused.exit_code in (5, 6), str(refused)
         assert "resume" in refused.stderr, str(refused)
         resumed = site.regctl("run", "resume", "--yes")
-        assert resumed.exit_code == 0, str(resumed)
+        assert resumed.exit_code == (3 if step == "three" else 0), str(resumed)  # it serves from its tree still
         assert not Path(f"/proc/{pid}").exists()
         assert importing.rows("SELECT count(*) FROM import_statistics") == [
             ({"one": 1, "two": 2}.get(step, 3),)
@@ -171,3 +172,38 @@ def test_backed_out_of_after_a_kill_everything_is_as_it_was(
     assert importing.locks() == locks
     assert importing.mode() == "writable"
     assert site.server.config_file.read_bytes() == before
+
+
+def test_a_connection_that_breaks_is_told_and_the_step_begun_again(
+    make: Callable[..., Importing],  # noqa: F811
+) -> None:
+    importing = make(30, 8)
+    running = importing.site.start(*IMPORT)
+    wait_until(importing.tags, what="the first tags", timeout=90, interval=0.001)
+    ended = importing.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'regctl import %'"
+    )
+    out, err = running.communicate()
+    assert running.returncode == 0, out + err
+    assert importing.tags() == importing.tree_tags()
+    assert importing.locks() == {"database-in-use"}
+    if ended:
+        assert b"the connection to the database or the storage broke" in err
+
+
+def test_a_second_importer_is_named_and_nothing_begins(make: Callable[..., Importing]) -> None:  # noqa: F811
+    """A bare one beside ours: without the check the second dies and turns the lock files round."""
+    importing = make(30, 8)
+    server, locks = importing.site.server, importing.locks()
+    argv = [server.binary, "database", "import", "--log-to-stdout", str(server.config_file)]
+    bare = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        refused = importing.site.regctl(*IMPORT)
+        assert refused.exit_code == 5, str(refused)
+        assert f"process {bare.pid}" in refused.stderr
+        assert importing.locks() == locks
+        assert importing.mode() == "writable"
+    finally:
+        bare.kill()
+        bare.wait()
