@@ -59,8 +59,8 @@ def test_every_command_has_a_page_that_names_its_options(name: str) -> None:
     assert re.search(rf"^# regctl {re.escape(page_of(name))}\b", text, re.MULTILINE)
     missing = []
     for path, command in walk(f"regctl {name}", load(name)):
-        alias = path.replace(f"regctl {page_of(name)}", f"regctl {name}", 1)
-        if path not in text and alias not in text:
+        full = path.replace(f"regctl {name}", f"regctl {page_of(name)}", 1)  # of an alias
+        if path not in text and full not in text:
             missing.append(path)
         for parameter in command.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:
