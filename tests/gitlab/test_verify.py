@@ -124,7 +124,8 @@ def test_each_difference_of_tags_is_found_and_told_apart(same: Verified) -> None
             ("missing", "latest", "deleted-since"),
         ),
         (
-            "UPDATE import_statistics SET tags_count = tags_count - 1; DELETE FROM tags WHERE name = 'latest'",
+            "UPDATE import_statistics SET tags_count = tags_count - 1;"
+            " DELETE FROM tags WHERE name = 'latest'",
             copied.format("(SELECT min(created_at) FROM tags)", "latest", "v2")
             + "; UPDATE import_statistics SET tags_count = tags_count + 1",
             ("missing", "latest", ""),  # the import did not count it, so nothing proves that it was there
