@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ctl.catalog.backend import BackendEvidence, Verdict
     from ctl.context import Context
     from ctl.report.model import Report
-    from ctl.steps.enable_recipe import Place
+    from ctl.steps.enable_recipe import How, Place
 
 Import = Literal["one-step", "three-step"]
 
@@ -111,12 +111,12 @@ def _finish(context: Context, name: str, place: Place) -> None:
     context.show(finish_report(name, context.run(finish_recipe(context.world, name, place))))
 
 
-def _how(
-    context: Context, name: str, evidence: BackendEvidence, how: Import | None
-) -> Literal["nothing", "one-step", "three-step"]:
+def _how(context: Context, name: str, evidence: BackendEvidence, how: Import | None) -> How:
     """Say what is imported: what was asked for, nothing for an empty storage, else what the operator says."""
     from ctl.errors import UsageError
 
+    if evidence.locks is not None and evidence.locks.database_in_use:
+        return "imported"  # the recipe's first look demands that it was kept closed since
     if evidence.tree is False:
         if how is not None:
             raise UsageError(

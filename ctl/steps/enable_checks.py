@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ctl.catalog.backend import judge
+from ctl.errors import RegctlError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
 from ctl.steps.backend_evidence import gather
 from ctl.steps.database_checks import database_problems
+from ctl.steps.read_only_node import ReadOnlyNode
 
 
 class DemandDatabase(Step):
@@ -58,6 +60,21 @@ class DemandFilesystem(Step):
                 f"{self.registry} is not plainly on its storage tree: " + "; ".join(verdict.reasons),
                 f"`regctl lockfiles show {self.registry}` shows all that is known, and what repairs it",
             )
+
+        if self.imported:
+            yield from self._closed_since(here)
+
+    def _closed_since(self, here: Target) -> Iterator[Problem]:
+        """What was pushed after the import is not in the database: only a closed registry is switched."""
+        for node in here.world.registry(self.registry).nodes:
+            try:
+                ReadOnlyNode(here, self.registry, node.host).prove_closed()
+            except RegctlError as error:
+                yield Problem(
+                    f"{self.registry} is imported, but not kept closed since: {error.message}",
+                    "what was pushed since is not in the database: `regctl lockfiles repair`, then `regctl "
+                    "enable-db --retry --import ...` imports anew",
+                )
 
     def preview(self, here: Target) -> Preview:
         return Preview(self.title(), changes=False)

@@ -39,7 +39,8 @@ from ctl.steps.switch_window import Backend, SwitchWindow
 if TYPE_CHECKING:
     from ctl.world import World
 
-How = Literal["nothing", "one-step", "three-step"]  # what is imported
+# What is imported; "imported": an import went before, and the registry was kept closed since.
+How = Literal["nothing", "one-step", "three-step", "imported"]
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,15 @@ def enable_recipe(world: World, asked: Enabling, place: Place) -> Recipe:
     described = {"registry": name, "secrets": place.secrets}
     connected = database_values(world, name, enabled=False)
     nodes = [node.host for node in world.registry(name).nodes]
-    items: list[Do | Within] = [Do(DemandFilesystem(registry=name))]
+    imported = asked.how == "imported"
+    items: list[Do | Within] = [Do(DemandFilesystem(registry=name, imported=imported))]
     if asked.admin:
         items.append(Do(ProvisionDatabase(database=asked.database, admin=asked.admin)))
     items.append(Do(DemandDatabase(database=asked.database, deferred=bool(asked.admin))))
-    if asked.how != "nothing":
+    if asked.how in ("one-step", "three-step"):
         items += look_at_storage(asked)
-    items += [Do(SetSettings(node=node, values=connected, quiet=True, **described)) for node in nodes]
+    if not imported:
+        items += [Do(SetSettings(node=node, values=connected, quiet=True, **described)) for node in nodes]
     items.append(Do(MigrateMetadata(registry=name, deferred=True)))
     if asked.how == "three-step":
         items.append(Do(import_step(asked, ImportStep.ONE)))
@@ -89,6 +92,7 @@ def enable_recipe(world: World, asked: Enabling, place: Place) -> Recipe:
             switched=database_values(world, name, enabled=True, online_gc=False),
             remembered=remembered_values(world, name, enabled=True, online_gc=False),
             body=in_the_window(asked),
+            closed_before=imported,
         )
     )
     items += [Do(ForgetKept(registry=name, node=node)) for node in nodes]
@@ -112,6 +116,7 @@ def switch_window(
     remembered: dict[str, Any],
     body: tuple[Do, ...],
     proofs: tuple[Do, ...] = (),
+    closed_before: bool = False,
 ) -> Within:
     """Write the window in which a registry changes its backend, closed and opened node by node.
 
@@ -121,7 +126,14 @@ def switch_window(
     `proofs` follow once every node serves from the new backend, still read-only: the last chance to fail.
     """
     scopes = tuple(
-        SwitchWindow(registry=registry, node=node.host, to=to, values=switched, secrets=place.secrets)
+        SwitchWindow(
+            registry=registry,
+            node=node.host,
+            to=to,
+            values=switched,
+            secrets=place.secrets,
+            closed_before=closed_before,
+        )
         for node in world.registry(registry).nodes
     )
     switch = (
@@ -167,6 +179,8 @@ def look_at_storage(asked: Enabling) -> list[Do | Within]:
 def in_the_window(asked: Enabling) -> tuple[Do, ...]:
     """Write the steps that need a registry that takes no writes; they leave the database's lock file."""
     locks = Do(SetLockFiles(registry=asked.registry, database_in_use=True, filesystem_in_use=False))
+    if asked.how == "imported":
+        return (locks,)
     if asked.how == "nothing":
         return (Do(ProveEmpty(registry=asked.registry)), locks)
     step = ImportStep.ALL if asked.how == "one-step" else ImportStep.TWO

@@ -85,10 +85,15 @@ def text_with(node: NodeDoors, data: bytes, values: Values, secrets: str) -> byt
     )
 
 
-def setting_problems(node: NodeDoors, values: Values, secrets: str) -> Iterator[Problem]:
-    """Say what keeps these settings from having effect in the node's file, or from being written."""
+def setting_problems(
+    node: NodeDoors, values: Values, secrets: str, original: bytes | None = None
+) -> Iterator[Problem]:
+    """Say what keeps these settings from having effect in the node's file, or from being written.
+
+    `original` stands for the file where that is changed for a while.
+    """
     try:
-        data = node.read()
+        data = original if original is not None else node.read()
         changed = text_with(node, data, values, secrets)
         permissions(node.here.world, node.registry, node.host_name, node.info())
     except RegctlError as error:

@@ -21,6 +21,7 @@ from ctl.steps.backend_evidence import HEADER
 from ctl.steps.node_doors import sha256
 from ctl.steps.node_settings import Values, text_with
 from ctl.steps.read_only_node import SETTLE, ReadOnlyNode
+from ctl.steps.read_only_record import read_record, remove_record
 
 Text = Literal["original", "closed", "switched", "switched_closed"]
 TEXTS: tuple[Text, ...] = ("original", "closed", "switched", "switched_closed")
@@ -37,14 +38,20 @@ class SwitchNode(ReadOnlyNode):
 
     def observe_switch(self, run: str, values: Values, secrets: str) -> dict[str, Any]:
         """Describe the node and the checksums of its four texts; JSON-able, holds no secret."""
-        before = self.observe(run)
-        data = self.read()
+        original = self.recorded()
+        data = original if original is not None else self.read()
         switched = text_with(self, data, values, secrets)
         return {
-            **before,
+            **self.observe(run),
             "kept_switched": self.switched_path(run),
+            "recorded": original is not None,
             "texts": {name: sha256(text) for name, text in self._four(data, switched).items()},
         }
+
+    def recorded(self) -> bytes | None:
+        """Return the file as it was before `regctl read-only on`; None where regctl keeps it open."""
+        record = read_record(self.here.world.state_dir, self.registry, self.host_name)
+        return record.original if record is not None else None
 
     def observe_kept(self, run: str) -> dict[str, Any]:
         """Describe the node within the window, from what the window has kept; RefusedError without it."""
@@ -69,7 +76,7 @@ class SwitchNode(ReadOnlyNode):
     def close_for_switch(self, before: Before, values: Values, secrets: str) -> list[str]:
         """Keep both texts, make the node read-only and prove it; return warnings."""
         if self.standing(before) in ("original", "closed"):
-            original = self._kept(before, "original") or self.read()
+            original = self._kept(before, "original") or self.recorded() or self.read()
             if sha256(original) == before["texts"]["original"]:
                 self._keep(before, original, text_with(self, original, values, secrets))
             self.put(before, "closed")
@@ -135,8 +142,13 @@ class SwitchNode(ReadOnlyNode):
         twin = {"original": "closed", "switched": "switched_closed"}.get(wanted, wanted)
         return bool(before["texts"][wanted] == before["texts"][twin])
 
-    def forget(self, before: Before) -> None:
-        """Remove what was kept."""
+    def forget(self, before: Before, *, switched: bool) -> None:
+        """Remove what was kept, and a record of `read-only on` that led back to the former backend."""
+        record = read_record(self.here.world.state_dir, self.registry, self.host_name)
+        if switched and record is not None:
+            self.here.run.guard()
+            self.host.remove(str(record.before["kept"]))
+            remove_record(self.here.world.state_dir, self.registry, self.host_name)
         for path in (before["kept_switched"], before["kept"]):
             self.here.run.guard()
             self.host.remove(path)

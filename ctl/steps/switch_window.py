@@ -12,7 +12,6 @@ from ctl.steps.config_plan import shown_diff
 from ctl.steps.node_settings import setting_problems, text_with
 from ctl.steps.read_only import READ_ONLY_KEY
 from ctl.steps.read_only_checks import problems
-from ctl.steps.read_only_record import read_record
 from ctl.steps.switch_node import SwitchNode
 from ctl.steps.switch_node import Text as FileText
 
@@ -31,6 +30,7 @@ class SwitchWindow(Scope):
     to: Backend
     values: dict[str, dict[str, Any]]  # the settings of the other backend, secrets as references
     secrets: str  # the folder of the site's secrets
+    closed_before: bool = False  # kept read-only since an import: it opens once it is switched
 
     def title(self) -> str:
         return f"keep {self.registry} on {self.node} read-only until it serves from the {self.to}"
@@ -41,17 +41,18 @@ class SwitchWindow(Scope):
     def check(self, here: Target) -> Iterator[Problem]:
         node = self._on(here)
         yield from problems(node)
-        yield from setting_problems(node, self.values, self.secrets)
+        halfway = node.host.stat(node.switched_path(here.run.id)) is not None  # this run's own, resumed
+        if not halfway:
+            yield from setting_problems(node, self.values, self.secrets, node.recorded())
         if node.service.state().running and node.serves_database() is None:
             yield Problem(
                 f"{node.name} does not say which backend it serves (the header of /v2/)",
                 "set `credentials` of the registry in the site; only a known user's answer has the header",
             )
-        record = read_record(here.world.state_dir, self.registry, self.node)
-        if record is not None:
+        if node.recorded() is not None and not self.closed_before:
             yield Problem(
-                f"{node.name} is kept read-only by `regctl read-only on` since {record.since}: its way back "
-                "leads to the other backend",
+                f"{node.name} is kept read-only by `regctl read-only on`, whose way back leads to the other "
+                "backend",
                 "run `regctl read-only off` first; the switch closes the registry by itself",
             )
 
@@ -60,7 +61,7 @@ class SwitchWindow(Scope):
 
     def preview(self, here: Target) -> Preview:
         node = self._on(here)
-        data = node.read()
+        data = node.recorded() or node.read()
         changed = text_with(node, data, self.values, self.secrets)
         running = node.service.state().running
         lines = [f"{node.config_file}: {READ_ONLY_KEY}: true meanwhile (the original is kept beside it)"]
@@ -97,13 +98,13 @@ class SwitchWindow(Scope):
         return self._open(self._on(here), before, switched)
 
     def _open(self, node: SwitchNode, before: Before, switched: bool) -> StepReport:
-        wanted: FileText = "switched" if switched else "original"
+        wanted: FileText = "switched" if switched else "closed" if before["recorded"] else "original"
         node.put(before, wanted)
-        if not switched:
+        if wanted == "original":
             node._restore_time(before)
         database = (self.to == "database") is switched
         warnings = node.follow(before, closed=node.is_closed_text(before, wanted), database=database)
-        node.forget(before)
+        node.forget(before, switched=switched)
         return StepReport({"backend": "database" if database else "filesystem"}, warnings=tuple(warnings))
 
     def _brought_back(self, node: SwitchNode, before: Before, error: RegctlError) -> RegctlError:

@@ -94,9 +94,12 @@ def enabling(tmp_path: Path) -> Iterator[Callable[..., EnablingSite]]:
     """Make sites whose files name no database yet (not entered): `enabling(migrated_database)`."""
     made: list[EnablingSite] = []
 
-    def make(database: DatabaseAddress, name: str = "site", **options: object) -> EnablingSite:
+    def make(
+        database: DatabaseAddress, name: str = "site", *, connected: bool = False, **options: object
+    ) -> EnablingSite:
         require(programs.gitlab_registry)
-        server = PlainServer(tmp_path / f"{name}-registry", database=database, **options)  # type: ignore[arg-type]
+        kind = GitlabServer if connected else PlainServer
+        server = kind(tmp_path / f"{name}-registry", database=database, **options)  # type: ignore[arg-type]
         made.append(EnablingSite(tmp_path / name, server))
         return made[-1]
 

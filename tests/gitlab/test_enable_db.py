@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.postgres]
 Make = Callable[..., EnablingSite]
 
 
-def in_database_mode(site: EnablingSite) -> None:
+def in_database_mode(site: EnablingSite, *, closed_to_others: bool = True) -> None:
     assert site.header() == "true"
     assert site.locks() == ["database-in-use"]
     assert [name for name in site.snapshot()["beside"] if "regctl" in name] == []
@@ -29,7 +30,7 @@ def in_database_mode(site: EnablingSite) -> None:
     assert config["database"]["enabled"] is True
     assert config["database"]["pool"]["maxidle"] > 0
     assert config["gc"]["disabled"] is True
-    assert site.server.config_file.stat().st_mode & 0o037 == 0
+    assert (site.server.config_file.stat().st_mode & 0o037 == 0) is closed_to_others
     remembered = yaml.safe_load((site.folder / "site.d" / "50-regctl.yml").read_text())
     said = remembered["registries"]["main"]["config"]
     assert said["database"]["enabled"] is True
@@ -51,8 +52,13 @@ def test_a_new_installation(enabling: Make, empty_database: DatabaseAddress) -> 
         assert (again["result"], again["online_gc"]) == ("nothing-to-do", "off")
 
 
+def administer(server: PostgresServer, database: str, statement: str) -> int:
+    with closing(server.connect(database)) as connection:
+        return connection.execute(statement.encode()).rowcount
+
+
 def test_an_existing_registry_by_one_command_and_its_end(
-    enabling: Make, migrated_database: DatabaseAddress
+    enabling: Make, migrated_database: DatabaseAddress, postgres_server: PostgresServer
 ) -> None:
     site = enabling(migrated_database)
     site.seeded(20, 5)
@@ -63,10 +69,23 @@ def test_an_existing_registry_by_one_command_and_its_end(
         assert done.exit_code in (0, 3), str(done)
         assert done.json["tags"] == len(before)
         assert done.json["window_seconds"] > 0
+        assert "backup of the storage and of the database" in done.stderr  # fault 14
         in_database_mode(site)
         assert site.pull_everything() == before
         with site.client() as client:
             client.push("team/new", "one", image("one"))
+        name = migrated_database.name
+        renamed = "UPDATE tags SET name = name || '-x' WHERE id = (SELECT min(id) FROM tags)"
+        assert administer(postgres_server, name, renamed) == 1
+        unverified = site.regctl("enable-db", "--finish", "--yes", timeout=300)
+        assert unverified.exit_code == 1, str(unverified)
+        assert "is not verified" in unverified.stderr
+        in_database_mode(site)  # and collection is still off
+        administer(
+            postgres_server,
+            name,
+            "UPDATE tags SET name = left(name, -2) WHERE id = (SELECT min(id) FROM tags)",
+        )
         finished = site.ok("enable-db", "--finish", "--yes", timeout=300)
         assert finished["online_gc"] == "on"
         assert yaml.safe_load(site.server.config_file.read_text())["gc"]["disabled"] is False
@@ -132,7 +151,7 @@ def test_in_three_steps_with_pushes_nothing_accepted_is_lost(
         assert ("ImportMetadata", "apply") in [(one["step"], one["phase"]) for one in finished["steps"]]
 
 
-def test_what_was_stopped_stays_stopped(enabling: Make, migrated_database: DatabaseAddress) -> None:
+def test_fault_01_what_was_stopped_stays_stopped(enabling: Make, migrated_database: DatabaseAddress) -> None:
     site = enabling(migrated_database)
     site.seeded()
     with site:
@@ -159,6 +178,42 @@ def test_what_was_read_only_by_its_own_file_stays_so(
         assert site.mode() == "read-only"
         in_database_mode(site)
         assert site.pull_everything() == before
+
+
+def test_what_an_import_has_kept_closed_is_switched_and_opened(
+    enabling: Make, migrated_database: DatabaseAddress
+) -> None:
+    site = enabling(migrated_database, connected=True)
+    site.seeded()
+    with site:
+        before = site.pull_everything()
+        imported = site.regctl("registry", "import", "--stay-closed", "--yes", timeout=300)
+        assert imported.exit_code in (0, 3), str(imported)
+        assert (site.mode(), site.header(), site.locks()) == ("read-only", "false", ["database-in-use"])
+        site.ok(*ENABLE, timeout=300)
+        assert site.mode() == "writable"
+        in_database_mode(site, closed_to_others=False)  # the password stood in the operator's file before
+        assert site.pull_everything() == before
+        status = site.ok("read-only", "status")
+        assert (status["nodes"][0]["since"], status["nodes"][0]["config"]) == (None, "writable")
+
+
+def test_an_import_that_was_not_kept_closed_is_not_switched_to(
+    enabling: Make, migrated_database: DatabaseAddress
+) -> None:
+    """A lock file that says database, and a registry that accepts pushes on its tree."""
+    site = enabling(migrated_database, connected=True)
+    site.seeded()
+    with site:
+        folder = site.server.storage / "docker/registry/lockfiles"
+        for lock in folder.iterdir():
+            lock.unlink()
+        (folder / "database-in-use").write_text('{"version":1}')
+        before = site.snapshot()
+        done = site.regctl(*ENABLE, "--import", "one-step")
+        assert done.exit_code == 6, str(done)
+        assert "not kept closed since" in done.stderr
+        assert site.snapshot() == before
 
 
 def test_a_managed_file_stays_managed(enabling: Make, migrated_database: DatabaseAddress) -> None:

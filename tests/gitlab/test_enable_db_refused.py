@@ -279,6 +279,26 @@ def test_fault_06_a_node_that_does_not_serve_the_database_stops_everything_and_a
             client.push("team/app", "after", image("after"))
 
 
+def test_fault_02_a_failed_import_leaves_the_registry_running_as_it_was(
+    enabling: Make, migrated_database: DatabaseAddress, tmp_path: Path
+) -> None:
+    """The program ends with an error inside the window: files, lock files and mode come back."""
+    from tests.support import programs
+
+    site = enabling(migrated_database)
+    site.seeded()
+    fails = 'case "$*" in *"database import"*) echo "failed to import metadata: boom" >&2; exit 1;; esac'
+    site.binary = wrapper(tmp_path / "bin", fails, real=programs.gitlab_registry())
+    with site:
+        before = site.snapshot()
+        done = site.regctl(*IMPORT, timeout=300)
+        assert done.exit_code == 1, str(done)
+        assert "boom" in done.stdout + done.stderr
+        assert_as_before(site, before)
+        with site.client() as client:
+            client.push("team/app", "after", image("after"))
+
+
 def assert_as_before(site: EnablingSite, before: dict[str, Any]) -> None:
     """The registry itself writes filesystem-in-use when it starts on a tree with repositories."""
     after = site.snapshot()
