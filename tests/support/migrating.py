@@ -86,6 +86,12 @@ def locked(address: DatabaseAddress) -> bool:
     return bool(rows(address, query)[0][0])
 
 
+def waiting(address: DatabaseAddress) -> bool:
+    """Say whether somebody tries to get that lock, again and again."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'regctl' AND state = 'idle'"
+    return bool(rows(address, query + " AND query LIKE '%pg_locks%'")[0][0])
+
+
 def bare_down(server: GitlabServer, *limits: str) -> None:
     """Take migrations back with the program itself, so that something is pending."""
     done = server.run("database", "migrate", "down", "--force", *limits)
