@@ -202,6 +202,14 @@ class ImportChecks:
             )
 
     def _sessions(self, session: Session) -> Iterator[Problem]:
+        from ctl.database.advisory import METADATA_LOCK, holders
+
+        for holder in holders(session, METADATA_LOCK):
+            yield Problem(
+                f"the metadata database is locked by {holder}: another regctl works on it",
+                "let it end, then run the same command again",
+                outcome=Outcome.LOCKED,
+            )
         for one in other_sessions(session, self.here.run.id):
             if one.imports:
                 yield Problem(

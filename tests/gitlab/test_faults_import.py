@@ -51,6 +51,10 @@ def test_fault_04_the_call_that_we_make_is_understood(make: Callable[..., Import
     )
     assert done.returncode == 0, done.stderr
     assert "metadata import complete" in done.stdout
+    # With a cache that nobody can reach the same import works: it uses none, as it must not.
+    cached = {"cache": {"blobdescriptor": "redis"}, **importing.site.server.config()["storage"]}
+    importing.site.server.overlay = {"storage": cached, "redis": {"addr": "127.0.0.1:1"}}
+    assert importing.bare("--step-one", "--dry-run", "--import-statistics=false").returncode == 0
     gcs = importing.bare("--tag-concurrency=3")
     assert "only compatible with a gcs backed registry storage" in gcs.stderr
 

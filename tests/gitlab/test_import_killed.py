@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from ctl.database.advisory import METADATA_LOCK
 from tests.gitlab.test_import import make  # noqa: F401 - a fixture
 from tests.support.importing import Importing
 from tests.support.waiting import wait_until
@@ -129,7 +131,8 @@ def test_killed_while_the_program_works_its_import_is_found_again_in_every_step(
         assert refused.exit_code in (5, 6), str(refused)
         assert "resume" in refused.stderr, str(refused)
         resumed = site.regctl("run", "resume", "--yes")
-        assert resumed.exit_code == (3 if step == "three" else 0), str(resumed)  # it serves from its tree still
+        expected = 3 if step == "three" else 0  # a warning: it serves from its tree still
+        assert resumed.exit_code == expected, str(resumed)
         assert not Path(f"/proc/{pid}").exists()
         assert importing.rows("SELECT count(*) FROM import_statistics") == [
             ({"one": 1, "two": 2}.get(step, 3),)
@@ -207,3 +210,8 @@ def test_a_second_importer_is_named_and_nothing_begins(make: Callable[..., Impor
     finally:
         bare.kill()
         bare.wait()
+    with closing(importing.postgres.connect(importing.address.name)) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", METADATA_LOCK)
+        locked = importing.site.regctl(*IMPORT, "--step", "one")
+    assert locked.exit_code == 5, str(locked)
+    assert "another regctl works on it" in locked.stderr
