@@ -133,7 +133,10 @@ class SetSettings(Undoable):
 
 
 class ForgetKept(Step):
-    """Remove what `SetSettings` steps of this run have kept beside a file, once nothing can be undone."""
+    """Remove what `SetSettings` steps have kept beside a file, once nothing can be undone.
+
+    Also what runs have left that were killed and then taken over: this one holds the registry's lock.
+    """
 
     registry: str
     node: str
@@ -149,7 +152,7 @@ class ForgetKept(Step):
 
     def apply(self, here: Target, before: Before) -> StepReport:
         node = NodeDoors(here, self.registry, self.node)
-        folder, start = os.path.split(kept_before(node, ""))
+        folder, start = os.path.split(_kept_start(node))
         for name in node.host.list_directory(folder):
             if name.startswith(start):
                 here.run.guard()
@@ -162,5 +165,9 @@ class ForgetKept(Step):
 
 def kept_before(node: NodeDoors, what: str) -> str:
     """Return where this run keeps a node's file as it was before its settings changed."""
+    return f"{_kept_start(node)}{node.here.run.id}-{what}"
+
+
+def _kept_start(node: NodeDoors) -> str:
     folder, name = os.path.split(node.config_file)
-    return os.path.join(folder, f".{name}.regctl-before-{node.here.run.id}-{what}")
+    return os.path.join(folder, f".{name}.regctl-before-")
