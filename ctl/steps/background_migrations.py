@@ -106,6 +106,7 @@ class RunBackgroundMigrations(Step):
                 self._judge(here, session, ended, watch)
                 if not watch.stuck and ended.exit_code == 0:
                     break
+        job.forget()
         data: dict[str, Json] = {
             "database": database,
             "registry": self.registry,

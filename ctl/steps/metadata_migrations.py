@@ -229,6 +229,26 @@ def migration_problems(found: MetadataMigrations) -> Iterator[Problem]:
         )
 
 
+def newer_programs(world: World, registry: str, host: str) -> Iterator[Problem]:
+    """Warn where another node runs a newer program: it may know migrations that this one does not."""
+    nodes = world.registry(registry).nodes
+    if len(nodes) < 2:
+        return
+    mine = world.version(registry, host)
+    newer = [
+        f"{one.host} has {version}"
+        for one in nodes
+        if one.host != host and (version := world.version(registry, one.host)) > mine
+    ]
+    if newer:
+        yield Problem(
+            f"{registry}: the program on {host} is {mine}, and {', '.join(newer)}: that one may bring more "
+            "migrations",
+            "name the node with the newest program with --node",
+            blocking=False,
+        )
+
+
 UNREACHABLE = frozenset({"refused", "timeout", "unknown-host", "unreachable", "too-many-connections"})
 
 

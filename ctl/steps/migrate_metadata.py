@@ -19,6 +19,7 @@ from ctl.steps.metadata_migrations import (
     look_at_migrations,
     migrating_node,
     migration_problems,
+    newer_programs,
 )
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class MigrateMetadata(Step):
         found = self._look(here)
         yield from migration_problems(found)
         yield from index_problems(found.state, found.database)
+        yield from newer_programs(here.world, self.registry, found.host)
         if found.up_to_date is not True:
             yield from database_problems(here.world, found.database, writing=True)
 
@@ -103,6 +105,7 @@ class MigrateMetadata(Step):
             ended = job.follow(running, timedelta(seconds=self.timeout_seconds), self._watch(here, session))
             job.judged(running)
             self._demand_done(here, session, ended, own)
+            job.forget()
             return self._report(database, session, before, ended)
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
@@ -187,7 +190,7 @@ class MigrateMetadata(Step):
         known = programs(here.world, self.registry)
         if ended.exit_code == 0 and known.parse_done(ended.stdout) is not None:
             return
-        if ended.exit_code is None or ended.timed_out:
+        if ended.timed_out:
             end_sessions(session, own)
         state = read_schema(session)
         left = tuple(problem.message for problem in index_problems(state, "") if problem.blocking)

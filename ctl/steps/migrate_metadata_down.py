@@ -116,13 +116,19 @@ class MigrateMetadataDown(Step):
             ended = job.follow(running, timedelta(seconds=self.timeout_seconds))
             job.judged(running)
             if ended.exit_code != 0 or known.parse_done(ended.stdout) is None:
-                end_sessions(session, own)
-                if ended.exit_code is None or ended.timed_out:
+                if ended.timed_out:
+                    end_sessions(session, own)
+                    raise CommandFailedError(
+                        f"{self.title()}: the program was ended after {self.timeout_seconds} s",
+                        hint="what is gone stays gone; look with `regctl database migrate status`",
+                    )
+                if ended.exit_code is None or ended.exit_code < 0:
                     raise lost(self.title())
                 failure = known.explain(ended.stderr)
                 raise CommandFailedError(
                     f"{self.title()}: {failure.message}", hint=failure.hint, details=(failure.last_line,)
                 )
+            job.forget()
             tables, indexes = objects(session)
         gone = sorted(set(before["indexes"]) - indexes)
         data: dict[str, Json] = {
