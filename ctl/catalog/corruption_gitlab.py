@@ -238,6 +238,7 @@ def _bytes(payload: bytes) -> Case:
 GITLAB_CASES: dict[str, Case] = {
     "newline-layer-link": _newline("layer"),
     "newline-config-link": _newline("config"),
+    "garbage-config-link": lambda b: b.overwrite(layer_path(b.name, b.config), b"garbage"),
     "unlinked-config": _unlinked("config"),
     "unlinked-layer": _unlinked("layer"),
     "md5-tag-link": _digest_link("md5:0cc175b9c0f1b6a831c399e269772661"),

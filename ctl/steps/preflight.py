@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ctl.catalog.preflight import Counts, Preflight
 from ctl.catalog.preflight_words import Effect, PreflightFinding
 from ctl.recipes.model import Problem
+from ctl.steps.preflight_access import closed_to_its_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,11 @@ def read_preflight(
     started = time.monotonic()
     reading = Preflight(world.storage(registry), progress=progress, only=only)
     findings = list(reading.findings())
+    if only is None:
+        known = {one.path for one in findings if one.kind == "unreadable"}
+        closed = [one for one in closed_to_its_user(world, registry) if one.path not in known]
+        findings += closed
+        reading.counts.effects[Effect.ABORT] += len(closed)
     return PreflightResult(reading.counts, findings, time.monotonic() - started)
 
 
