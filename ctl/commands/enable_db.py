@@ -74,7 +74,6 @@ def command(
     """
     from ctl.steps.backend_evidence import gather
     from ctl.steps.config_plan import secrets_folder
-    from ctl.steps.enable_generated import enable_generated, generated_nodes
     from ctl.steps.enable_recipe import Enabling, Place, enable_recipe
     from ctl.steps.enable_report import enable_report
     from ctl.steps.metadata_doors import metadata_database
@@ -99,8 +98,7 @@ def command(
         skip_recent_seconds=_duration(skip_recent),
         wait=wait,
     )
-    write = enable_generated if generated_nodes(context.world, name) else enable_recipe
-    run = context.run(write(context.world, asked, place))
+    run = context.run(enable_recipe(context.world, asked, place))
     context.show(enable_report(name, asked.how, run))
 
 

@@ -67,7 +67,11 @@ class Enabling:
 
 def enable_recipe(world: World, asked: Enabling, place: Place) -> Recipe:
     """Write the recipe of `enable-db` for a registry that serves from its storage tree."""
+    from ctl.steps.enable_generated import enable_generated, generated_nodes
+
     name = asked.registry
+    if generated_nodes(world, name):
+        return enable_generated(world, asked, place)
     described = {"registry": name, "secrets": place.secrets}
     connected = database_values(world, name, enabled=False)
     nodes = [node.host for node in world.registry(name).nodes]

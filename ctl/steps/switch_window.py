@@ -10,6 +10,7 @@ from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Scope, Step
 from ctl.report.model import Text
 from ctl.steps.config_plan import shown_diff
 from ctl.steps.node_settings import setting_problems, text_with
+from ctl.steps.omnibus import is_generated
 from ctl.steps.read_only import READ_ONLY_KEY
 from ctl.steps.read_only_checks import problems
 from ctl.steps.switch_node import SwitchNode
@@ -40,6 +41,14 @@ class SwitchWindow(Scope):
 
     def check(self, here: Target) -> Iterator[Problem]:
         node = self._on(here)
+        if is_generated(here.world, self.registry, self.node):
+            # The lines for gitlab.rb would be asked for too early here: before what must go before them.
+            yield Problem(
+                f"{node.name}: {node.config_file} is written by gitlab-ctl, so regctl cannot switch it",
+                "`regctl enable-db` asks for what leads into the database, in its turn; nothing asks for the "
+                "way back yet: take the registry out of gitlab-ctl's hands for it (generated_by: nobody)",
+            )
+            return
         yield from problems(node)
         halfway = node.host.stat(node.switched_path(here.run.id)) is not None  # this run's own, resumed
         if not halfway:
