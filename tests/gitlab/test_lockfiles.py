@@ -75,6 +75,8 @@ def test_a_second_import_turns_the_lock_files_round_and_the_repair_turns_them_ba
         found = show(site, 3)
         assert found["mode"] == "contradictory"
         assert "turns them round" in str(found["reasons"])
+        assert isinstance(found["imports"], list)
+        assert "tags already present in database" in str(found["imports"][0]["errors"])
         lock(site, "filesystem-in-use", "database-in-use")
         refused = site.regctl("lockfiles", "repair", "--set", "filesystem", "--yes")
         assert refused.exit_code == 6, str(refused)
