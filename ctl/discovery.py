@@ -85,6 +85,24 @@ def unit_of(host: Host, process: ProcessInfo | None) -> str | None:
     return found.group(1) if found else None
 
 
+def supervised_folder(host: Host, process: ProcessInfo | None) -> str | None:
+    """Return the folder that runit's runsv supervises a process in; None if it does not."""
+    from ctl.hosts.base import Command
+
+    if process is None:
+        return None
+    try:
+        stat = host.read(f"/proc/{process.pid}/stat").decode(errors="replace")
+        parent = int(stat.rpartition(")")[2].split()[1])
+        if host.read(f"/proc/{parent}/comm").strip() != b"runsv":
+            return None
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+    result = host.run(Command(("readlink", "-f", "--", f"/proc/{parent}/cwd")))
+    folder = os.fsdecode(result.stdout).strip()
+    return folder if result.exit_code == 0 and folder.startswith("/") else None
+
+
 def systemd_runs(host: Host) -> bool:
     """Say whether systemd is in charge of this host's services."""
     try:

@@ -15,7 +15,7 @@ from ctl.config.connection import PASSWORD, described
 from ctl.config.document import NAME_WIDTH, Path, read_document
 from ctl.config.secrets import file_name, secret_leaves
 from ctl.config.words import same
-from ctl.discovery import FoundRegistry, systemd_runs, unit_of
+from ctl.discovery import FoundRegistry, supervised_folder, systemd_runs, unit_of
 from ctl.engines.metadata import metadata_of
 from ctl.errors import ConfigError, RefusedError, RegctlError, UsageError
 from ctl.secret import Secret
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ctl.hosts.base import Host
 
 OWN_DATABASE = "gitlab"  # what a registry's own database is called in the site
+PACKAGE = "/var/opt/gitlab/"  # where GitLab's package writes configurations
+PACKAGE_ENVIRONMENT = "/opt/gitlab/etc/registry/env"
 EVERYWHERE = ("", "0.0.0.0", "::", "*")  # noqa: S104 - addresses that are looked for, not bound
 
 
@@ -70,6 +72,8 @@ def first_site(host: Host, found: FoundRegistry, engine: Engine, wanted: Wanted)
     user = _user(host, found, root)
     if user is not None:
         node["user"] = user
+    if found.config_file.startswith(PACKAGE) and host.stat(PACKAGE_ENVIRONMENT) is not None:
+        node["environment_file"] = PACKAGE_ENVIRONMENT
     site: dict[str, Any] = {
         "version": 1,
         "state_dir": wanted.state_dir,
@@ -238,6 +242,10 @@ def _put(config: dict[str, Any], path: Path, value: str) -> None:
 
 
 def _service(host: Host, found: FoundRegistry, wanted: Wanted) -> dict[str, Any]:
+    folder = supervised_folder(host, found.process)
+    packaged = found.process is None and found.config_file.startswith(PACKAGE)
+    if wanted.service == "runit" or (wanted.service is None and (folder or packaged)):
+        return {"kind": "runit", "name": folder or "registry"}
     unit = unit_of(host, found.process)
     kind = wanted.service or ("systemd" if systemd_runs(host) and (unit or not found.process) else "process")
     if kind == "process":

@@ -29,7 +29,9 @@ ENGINES = ("distribution", "gitlab")
     type=click.Choice(ENGINES),
     help="The registry's software; unless given, what its program says that it is.",
 )
-@click.option("--service", type=click.Choice(["systemd", "process"]), help="Who runs the registry's process.")
+@click.option(
+    "--service", type=click.Choice(["systemd", "runit", "process"]), help="Who runs the registry's process."
+)
 @click.option("--name", default="main", show_default=True, help="What the registry is called in the site.")
 @click.option("--url", metavar="URL", help="Where the registry answers, if its file does not tell.")
 @pass_context

@@ -143,8 +143,8 @@ class Storage(StorageChoice):
 class Service(Model):
     """Who runs the registry's process."""
 
-    kind: Literal["systemd", "process"] = "systemd"
-    name: NonEmpty
+    kind: Literal["systemd", "runit", "process"] = "systemd"
+    name: NonEmpty  # of the unit; of the supervised folder, or its path; of the process
 
 
 class Node(Model):

@@ -79,13 +79,17 @@ def open_service(
         from ctl.hosts.services_systemd import SystemdService
 
         return SystemdService(host, node.service.name, port_of(node.url))
+    if node.service.kind == "runit":
+        from ctl.hosts.services_runit import RunitService
+
+        return RunitService(host, node.service.name, port_of(node.url))
     if node.service.kind == "process":
         from ctl.hosts.services_process import ProcessService
 
         return ProcessService(host, registry, node, serve, state_dir)
     raise ConfigError(
         f"registry {registry} on {host.name}: service kind {node.service.kind!r} is not known here",
-        hint="use systemd, or process for trials",
+        hint="use systemd, runit, or process for trials",
     )
 
 

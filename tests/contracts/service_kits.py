@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from ctl.config.models import Node
 from ctl.hosts.base import Command, Host
 from ctl.hosts.local import LocalHost
 from ctl.hosts.services import Service, open_service
+from ctl.hosts.services_runit import RunitService
 from ctl.testing import MemoryHost, MemoryService
+from tests.support.runit import Runit, real_programs
 from tests.support.systemd import FakeSystemd
 from tests.support.waiting import free_port
 
@@ -122,6 +125,26 @@ class SystemdKit(_ServerKit):
         self.systemd.close()
 
 
+class RunitKit(_ServerKit):
+    def __init__(self, folder: Path, *, real: bool = False) -> None:
+        super().__init__(folder)
+        self.runit = Runit(folder / "runit", " ".join(self.serve().argv), real=real)
+        self.host: Host = LocalHost("local", str(folder / "jobs"))
+        self.service: Service = RunitService(
+            self.host, str(self.runit.service), self.port, programs=(self.runit.sv,)
+        )
+
+    def murder(self) -> None:
+        """Kill it, and keep it down: what dies by itself, runit starts again at once."""
+        subprocess.run([self.runit.sv, "down", str(self.runit.service)], check=True)
+        process = self.service.state().process
+        if process is not None:
+            os.kill(process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        self.runit.close()
+
+
 @dataclass
 class MemoryKit:
     folder: Path
@@ -150,5 +173,8 @@ class MemoryKit:
 KITS: dict[str, Callable[[Path], ServiceKit]] = {
     "process": ProcessKit,
     "systemd": SystemdKit,
+    "runit": RunitKit,
     "memory": MemoryKit,
 }
+if real_programs():
+    KITS["runit itself"] = lambda folder: RunitKit(folder, real=True)

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from ctl.discovery import find_registry, systemd_runs, unit_of
+from ctl.discovery import GITLAB_PLACES, find_registry, supervised_folder, systemd_runs, unit_of
 from ctl.errors import UsageError
-from ctl.hosts.base import FileInfo, Host, ProcessInfo
+from ctl.hosts.base import Command, FileInfo, Host, ProcessInfo, Result
 
 DEBIAN = ("/usr/bin/docker-registry", "/etc/docker/registry/config.yml")
 
@@ -118,3 +118,34 @@ def test_the_unit_of_a_process_stands_in_its_control_group(cgroup: bytes, unit: 
 )
 def test_systemd_is_in_charge_only_as_the_first_process(files: dict[str, bytes], answer: bool) -> None:
     assert systemd_runs(cast(Host, FakeHost(files=files))) is answer
+
+
+# -- GitLab's package --------------------------------------------------------------------------------------
+
+PACKAGE = ("/opt/gitlab/embedded/bin/registry", "/var/opt/gitlab/registry/config.yml")
+
+
+class SupervisedHost(FakeHost):
+    """A host on which readlink knows the working folder of process 5."""
+
+    def run(self, command: Command) -> Result:
+        assert command.argv == ("readlink", "-f", "--", "/proc/5/cwd")
+        return Result(0, b"/opt/gitlab/service/registry\n", b"", 0.0)
+
+
+def test_the_packages_registry_is_found_where_gitlab_is_looked_for_and_only_there() -> None:
+    host = FakeHost(files={path: b"" for path in PACKAGE})
+    found = find_registry(cast(Host, host), None, None, GITLAB_PLACES)
+    assert (found.binary, found.config_file) == PACKAGE
+    with pytest.raises(UsageError):
+        find(host)
+
+
+def test_a_registry_under_runsv_is_known_by_its_folder() -> None:
+    stat = b"7 (reg (is) try) S 5 7 7 0 -1"
+    host = SupervisedHost(RUNNING, files={"/proc/7/stat": stat, "/proc/5/comm": b"runsv\n"})
+    assert supervised_folder(cast(Host, host), RUNNING) == "/opt/gitlab/service/registry"
+    other = SupervisedHost(RUNNING, files={"/proc/7/stat": stat, "/proc/5/comm": b"systemd\n"})
+    assert supervised_folder(cast(Host, other), RUNNING) is None
+    assert supervised_folder(cast(Host, FakeHost()), RUNNING) is None
+    assert supervised_folder(cast(Host, host), None) is None
