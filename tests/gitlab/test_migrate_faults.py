@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.gitlab.test_database_checks import standby_of
 from tests.support.gitlab import GitlabSite
 from tests.support.migrating import (
     ALL,
     FUTURE,
+    LAST_PRE,
     Sites,
     applied,
     bare_down,
@@ -176,6 +178,22 @@ def test_a_database_that_takes_no_writes_is_not_asked_to(
     status = site.ok("database", "migrate", "status")["databases"]["gitlab"]
     assert (status["known"], len(status["applied"])) == (False, sum(ALL))
     assert site.ok("database", "background", "status")["databases"]["gitlab"]["total"] == 65
+
+
+def test_a_hot_standby_is_read_by_sql_and_never_migrated(
+    gitlab_site: Sites, migrated_database: DatabaseAddress, postgres_server: PostgresServer
+) -> None:
+    with standby_of(postgres_server) as port:
+        site = written(gitlab_site, replace(migrated_database, port=port))
+        bare = server_of(site).run("database", "migrate", "version")
+        assert (bare.returncode, "read-only transaction" in bare.stderr) == (1, True)  # the program cannot
+        version = site.ok("database", "migrate", "version")["databases"]["gitlab"]
+        assert version["pre"] == LAST_PRE
+        status = site.ok("database", "migrate", "status")["databases"]["gitlab"]
+        assert (status["read_only"], status["up_to_date"], len(status["applied"])) == (True, None, sum(ALL))
+        assert site.ok("database", "background", "status")["databases"]["gitlab"]["active"] == 65
+        refused = site.regctl(*UP)
+        assert (refused.exit_code, "it is a replica" in refused.stderr) == (6, True), str(refused)
 
 
 def test_a_database_of_another_owner_is_refused(
