@@ -116,8 +116,8 @@ class MetadataComparison:
             self.settle(difference)
 
     def note(self, found: Finding) -> None:
-        """Keep an unusable entry of the tree where there is room."""
-        if len(self.problems) < self.limit:
+        """Keep an odd entry of the tree where there is room: it may be the reason of a difference."""
+        if len(self.problems) < _OPEN_LIMIT:
             self.problems.append(found)
 
 
@@ -153,6 +153,7 @@ class MetadataComparing:
             self._repository(sides)
             self.advance(len(sides.tree.tags) + len(sides.tree.manifests) + len(sides.tree.layers))
         self._altered()
+        self._without_rows()
         self._files()
         self._blobs(layout.shards)
         return result
@@ -231,7 +232,8 @@ class MetadataComparing:
         self, what: str, repository: str, name: str, found: str, created: datetime, why: str = ""
     ) -> None:
         why = "pushed-since" if self._since(created) else why
-        self.result.settle(MetadataDifference(EXTRA, what, repository, name, "not there", found, why))
+        extra = MetadataDifference(EXTRA, what, repository, name, "not there", found, why)
+        self.result.settle(extra) if why else self.result.wait(extra)
 
     def _since(self, moment: datetime) -> bool:
         ended = self.result.imported.tags_finished_at
@@ -246,6 +248,13 @@ class MetadataComparing:
             self.result.settle(
                 MetadataDifference(BROKEN, "manifest", repository, digest, digest, found, "altered-manifest")
             )
+
+    def _without_rows(self) -> None:
+        """Find layers that a manifest names and the database does not have: a pull of them is a 404."""
+        for repository, manifest, layer, size in self.catalog.without_rows():
+            for tag in self.catalog.tags_reaching(repository, manifest) or [manifest]:
+                needs, found = f"{layer} ({size} bytes)", "not in the database"
+                self.result.wait(MetadataDifference(BROKEN, "blob", repository, tag, needs, found))
 
     def _files(self) -> None:
         """Find manifests whose file, which filesystem mode would serve, has other bytes than it should.
@@ -290,17 +299,23 @@ class MetadataComparing:
                 )
             elif on_disk is not None and row is not None and on_disk[1] != row[1]:
                 sizes = f"{on_disk[1]} bytes", f"{row[1]} bytes"
-                self.result.settle(MetadataDifference(DIFFERENT, "blob", "", name, *sizes))
+                if need is None:
+                    self.result.wait(MetadataDifference(DIFFERENT, "blob", "", name, *sizes))
+                else:
+                    self._broken(name, row[1], sizes[0])
 
     def _not_stored(self, digest: str, size: int, *, needed: bool) -> None:
-        if not needed:
-            lost = MetadataDifference(EXTRA, "blob", "", digest, "not stored", f"{size} bytes")
-            self.result.settle(lost)
-            return
+        if needed:
+            self._broken(digest, size, "not stored")
+        else:
+            self.result.wait(MetadataDifference(EXTRA, "blob", "", digest, "not stored", f"{size} bytes"))
+
+    def _broken(self, digest: str, size: int, found: str) -> None:
+        """Report a blob that is not stored as manifests need it, once for every tag that leads to it."""
         for repository, manifest in self.catalog.users_of(digest):
             for tag in self.catalog.tags_reaching(repository, manifest) or [manifest]:
                 needs = f"{digest} ({size} bytes)"
-                self.result.wait(MetadataDifference(BROKEN, "blob", repository, tag, needs, "not stored"))
+                self.result.wait(MetadataDifference(BROKEN, "blob", repository, tag, needs, found))
 
     def _stored(self, shards: list[str]) -> Iterator[tuple[bytes, int, int]]:
         for listing in self.tree.blobs(shards):

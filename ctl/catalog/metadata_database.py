@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from ctl.catalog.digests import pack, unpack
 from ctl.catalog.model import Blob, Descriptor, Role
+from ctl.catalog.parse import ManifestError, parse_manifest
 from ctl.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -229,6 +230,23 @@ class MetadataCatalog:
         """
         for path, digest, hashed in self._stream("metadata_altered"):
             yield path, unpack(bytes(digest)), unpack(bytes(hashed))
+
+    def without_rows(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield (repository, manifest, layer, size) of layers that a manifest names and has no row for.
+
+        The importer leaves out a layer that is not stored, or not linked, and keeps the manifest.
+        """
+        for path, digest, payload, layers in self._stream("metadata_incomplete", _PAYLOADS):
+            text = unpack(bytes(digest))
+            try:
+                parsed = parse_manifest(text, bytes(payload))
+            except ManifestError:
+                continue
+            there = {unpack(bytes(one)) for one in layers}
+            for one in parsed.references:
+                if one.role is Role.LAYER and one.digest not in there:
+                    there.add(one.digest)
+                    yield path, text, one.digest, one.size
 
     def digests(self) -> Iterator[str]:
         """Yield the digest of every manifest, once each, in order."""

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ctl.catalog.compare import BROKEN, MISSING
-from ctl.catalog.metadata_compare import MetadataComparison, Open
+from ctl.catalog.digests import blob_path, layer_path, revision_path, tag_path
+from ctl.catalog.metadata_compare import MetadataComparison, MetadataDifference, Open
+from ctl.catalog.model import Finding
+from ctl.catalog.tree import REPOSITORIES
 
 _HASH = re.compile(r"(sha256|sha512)/(?:[0-9a-f]{2}/)?([0-9a-f]{64,128})(?:/|\Z)")
 
@@ -63,41 +66,61 @@ class Skip(Protocol):
 
 @dataclass
 class Skips:
-    """The pre-flight's findings by what they touch."""
+    """What is known to be odd in the tree, by what it touches, from the pre-flight and from the reader."""
 
     tags: dict[tuple[str, str], str] = field(default_factory=dict)
     digests: dict[tuple[str, str], str] = field(default_factory=dict)  # (repository or "", digest)
+    paths: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, found: Iterable[Skip]) -> Skips:
-        """Sort findings."""
+    def of(cls, found: Iterable[Skip], odd: Iterable[Finding] = ()) -> Skips:
+        """Sort findings; the pre-flight's word comes before the reader's."""
         skips = cls()
         for one in found:
             if one.effect == "info":
                 continue
             if one.digest:
-                skips.digests.setdefault((one.repository, one.digest), one.kind)
-                skips.digests.setdefault(("", one.digest), one.kind)
+                skips._digest(one.repository, one.digest, one.kind)
             if one.repository and one.tag:
                 skips.tags.setdefault((one.repository, one.tag), one.kind)
-            for algorithm, digits in _HASH.findall(one.path):
-                skips.digests.setdefault((one.repository, f"{algorithm}:{digits}"), one.kind)
-                skips.digests.setdefault(("", f"{algorithm}:{digits}"), one.kind)
+            skips._path(one.path, one.repository, one.kind)
+        for finding in odd:
+            repository, _, inside = finding.path.removeprefix(f"{REPOSITORIES}/").partition("/_")
+            skips._path(finding.path, repository if inside else "", finding.kind)
         return skips
+
+    def _digest(self, repository: str, digest: str, kind: str) -> None:
+        self.digests.setdefault((repository, digest), kind)
+        self.digests.setdefault(("", digest), kind)
+
+    def _path(self, path: str, repository: str, kind: str) -> None:
+        self.paths.setdefault(path, kind)
+        for algorithm, digits in _HASH.findall(path):
+            self._digest(repository, f"{algorithm}:{digits}", kind)
 
     def of_digest(self, repository: str, digest: str) -> str:
         """Return why a digest is not as it should be, "" where nothing was found."""
         return self.digests.get((repository, digest)) or self.digests.get(("", digest), "")
 
+    def of_path(self, path: str) -> str:
+        """Return what is odd about an entry of the tree or a folder that it is in, "" for nothing."""
+        while path and path not in self.paths:
+            path = path.rpartition("/")[0]
+        return self.paths.get(path, "")
+
 
 def explain(result: MetadataComparison, skips: Skips) -> MetadataComparison:
     """Give every open difference its reason, or none; nothing is left open."""
     lost = _settle_tags(result, skips)
-    for one in result.open:
+    children: dict[tuple[str, str], str] = {}  # lost ones, which the tree misses in the database, too
+    for one in sorted(result.open, key=lambda one: one.difference.kind != BROKEN):
         difference = one.difference
         if (difference.kind, difference.what) == (MISSING, "tag"):
             continue
-        why = _why(one, skips, lost, result.moved)
+        key = (difference.repository, difference.name)
+        why = _why(one, skips, lost, result.moved) or children.get(key, "")
+        if difference.kind == BROKEN and difference.what == "manifest":
+            children[key] = why
         result.settle(replace(difference, explained_by=why))
     result.open.clear()
     return result
@@ -136,7 +159,9 @@ def _why(one: Open, skips: Skips, lost: dict[tuple[str, str], str], moved: set[t
     if difference.kind == BROKEN and difference.what == "blob":
         digest = difference.expected.partition(" ")[0]
         return skips.of_digest(repository, digest) or skips.tags.get((repository, difference.name), "")
-    if found := skips.of_digest(repository, difference.name):
+    if difference.what == "tag":
+        return skips.of_path(tag_path(repository, difference.name))
+    if found := skips.of_digest(repository, difference.name) or skips.of_path(_path(difference)):
         return found
     if difference.kind == MISSING and one.through:
         reasons = [
@@ -148,3 +173,10 @@ def _why(one: Open, skips: Skips, lost: dict[tuple[str, str], str], moved: set[t
         parent = difference.expected.removeprefix("child of ")
         return skips.of_digest(repository, parent)
     return ""
+
+
+def _path(difference: MetadataDifference) -> str:
+    if difference.what == "blob":
+        return blob_path(difference.name)
+    make = revision_path if difference.what == "manifest" else layer_path
+    return make(difference.repository, difference.name)

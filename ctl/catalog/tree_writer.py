@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from ctl.catalog.digests import blob_path, layer_path, pack, revision_path, tag_path, unpack
+from ctl.catalog.digests import blob_path, is_digest, layer_path, pack, revision_path, tag_path, unpack
 from ctl.catalog.fresh import parse_stored
 from ctl.catalog.links import listed_blobs
 from ctl.catalog.merge import together
@@ -261,9 +261,25 @@ def lacking_blobs(tree: Tree, catalog: MetadataCatalog, *, users: int = 5) -> It
         text = unpack(digest)
         names: list[str] = []
         for repository, manifest in catalog.users_of(text):
+            if _stored_elsewhere(tree.storage, repository, text, need[1]):
+                continue
             tags = catalog.tags_reaching(repository, manifest)
             names += [f"{repository}:{tag}" for tag in tags] or [f"{repository}@{manifest}"]
-        yield Lacking(text, need[1], on_disk[1] if on_disk else None, tuple(names[:users]))
+        if names:
+            yield Lacking(text, need[1], on_disk[1] if on_disk else None, tuple(names[:users]))
+
+
+def _stored_elsewhere(storage: Storage, repository: str, digest: str, size: int) -> bool:
+    """Say whether a layer link leads to the bytes under the digest of another hash, as pushes by sha512 do.
+
+    The tree serves them by that link; the database knows nothing of it and answers 404.
+    """
+    (content,) = storage.read_many([layer_path(repository, digest)], 512)
+    target = content[1].decode("ascii", "replace") if isinstance(content, tuple) else ""
+    if not is_digest(target) or target == digest:
+        return False
+    (stat,) = storage.stat_many([blob_path(target)])
+    return isinstance(stat, Entry) and stat.size == size
 
 
 def _stored(tree: Tree) -> Iterator[tuple[bytes, int, int]]:

@@ -46,7 +46,7 @@ def compare_with_database(
     if result.open:  # rarely: reading the tree as the importer does takes as long as the comparison
         from ctl.catalog.preflight import preflight
 
-        skips = Skips.of(preflight(tree.storage))
+        skips = Skips.of(preflight(tree.storage), result.problems)
     return explain(result, skips)
 
 
@@ -74,7 +74,9 @@ def metadata_verify_report(
         "database": cast(Json, asdict(result.database)),
         "differences": [asdict(one) for one in result.differences],
         "problems": len(result.problems),
-        "problem_list": [{"path": p.path, "kind": p.kind, "reason": p.reason} for p in result.problems],
+        "problem_list": [
+            {"path": p.path, "kind": p.kind, "reason": p.reason} for p in result.problems[: result.limit]
+        ],
         "seconds": round(time.monotonic() - started, 3),
     }
     blocks, agree = _blocks(registry, result), result.agree

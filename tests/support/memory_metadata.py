@@ -112,6 +112,10 @@ class MemoryMetadata:
         """None is."""
         return iter(())
 
+    def without_rows(self) -> Iterator[tuple[str, str, str, int]]:
+        """None is."""
+        return iter(())
+
     def holders(self, digest: str) -> list[str]:
         """The repositories with a manifest."""
         return sorted(name for name, one in self.repositories.items() if digest in one.manifests)

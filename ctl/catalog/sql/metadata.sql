@@ -227,3 +227,24 @@ WHERE EXISTS (
     WHERE m.top_level_namespace_id = r.top_level_namespace_id AND m.repository_id = r.id
 )
 ORDER BY r.path COLLATE "C"
+
+-- name: metadata_incomplete
+-- A manifest whose text names another number of digests than it has rows; whoever asks looks closer.
+SELECT q.path, q.digest, q.payload, q.layers
+FROM (
+    SELECT
+        r.path, m.digest, m.payload, m.configuration_blob_digest,
+        ARRAY(
+            SELECT l.digest FROM layers AS l
+            WHERE l.top_level_namespace_id = m.top_level_namespace_id
+                AND l.repository_id = m.repository_id
+                AND l.manifest_id = m.id
+        ) AS layers
+    FROM manifests AS m
+    JOIN media_types AS mt ON mt.id = m.media_type_id
+    JOIN repositories AS r ON r.top_level_namespace_id = m.top_level_namespace_id AND r.id = m.repository_id
+    WHERE mt.media_type NOT LIKE '%index%' AND mt.media_type NOT LIKE '%manifest.list%'
+) AS q
+WHERE array_length(string_to_array(encode(q.payload, 'escape'), '"digest"'), 1) - 1
+    <> cardinality(q.layers) + (q.configuration_blob_digest IS NOT NULL)::int
+ORDER BY q.path COLLATE "C", q.digest
