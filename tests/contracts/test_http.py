@@ -215,6 +215,21 @@ def test_what_it_holds(registry: Registry) -> None:
     assert client.blob_size("team/app", "sha256:" + "0" * 64) is None
 
 
+def test_a_tags_digest_and_a_blobs_bytes(registry: Registry) -> None:
+    registry.up()
+    one = image("streamed", layer_size=200_000)
+    registry.push("a/b", "v1", one)
+    client = registry.client()
+    assert client.digest_of("a/b", "v1") == one.digest
+    assert client.digest_of("a/b", "v2") is None
+    layer = one.layers[0]
+    pieces: list[bytes] = []
+    assert client.blob_into("a/b", layer.digest, pieces.append)
+    assert b"".join(pieces) == layer.data
+    assert len(pieces) > 1
+    assert not client.blob_into("a/b", "sha256:" + "0" * 64, pieces.append)
+
+
 def test_reading_with_a_wrong_user_says_so(registry: Registry) -> None:
     registry.up(users=True)
     with pytest.raises(RegctlError, match="HTTP 401") as caught:

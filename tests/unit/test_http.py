@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ctl.errors import RegctlError
+from ctl.errors import RegctlError, UnreachableError
 from ctl.http import Answer, RegistryClient, TransportError
 from ctl.secret import Secret
 from ctl.testing_http import MemoryRegistry
@@ -28,6 +28,14 @@ class Scripted:
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         self.sent.append((method, url, headers))
         return self.answer(method, url, headers)
+
+    def stream(
+        self, method: str, url: str, headers: Mapping[str, str], sink: Callable[[bytes], object]
+    ) -> Answer:
+        answer = self.send(method, url, headers, b"")
+        if answer.status == 200:
+            sink(answer.body)
+        return answer
 
     def close(self) -> None: ...
 
@@ -198,3 +206,34 @@ def test_names_are_quoted_into_paths() -> None:
     client = RegistryClient(HOST, transport=transport)
     client.manifest("a/b", "../../c?d#e")
     assert transport.sent[0][1] == f"{HOST}/v2/a/b/manifests/..%2F..%2Fc%3Fd%23e"
+
+
+def test_a_blob_is_fetched_from_where_the_registry_sends_us_without_our_password() -> None:
+    elsewhere = "https://storage.example.com/bucket/blob?signature=x"
+
+    def answer(method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        if url == elsewhere:
+            return Answer(200, {}, b"the bytes")
+        if "authorization" not in headers:
+            return Answer(401, {**API, "www-authenticate": 'Basic realm="r"'})
+        return Answer(307, {**API, "location": elsewhere})
+
+    transport = Scripted(answer)
+    client = RegistryClient(HOST, "me", Secret("word"), transport=transport)
+    pieces: list[bytes] = []
+    assert client.blob_into("a", "sha256:" + "0" * 64, pieces.append)
+    assert pieces == [b"the bytes"]
+    assert "authorization" not in transport.sent[-1][2]
+
+
+def test_a_redirect_in_a_circle_ends_and_a_broken_line_is_no_missing_blob() -> None:
+    circle = Scripted(lambda method, url, headers: Answer(307, {**API, "location": f"{url}x"}))
+    with pytest.raises(RegctlError, match="HTTP 307"):
+        RegistryClient(HOST, transport=circle).blob_into("a", "sha256:" + "0" * 64, bytes)
+    assert len(circle.sent) < 10
+
+    def broken(method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        raise TransportError("the line broke", again=True)
+
+    with pytest.raises(UnreachableError):
+        RegistryClient(HOST, transport=Scripted(broken)).blob_into("a", "sha256:" + "0" * 64, bytes)
