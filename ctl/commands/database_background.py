@@ -9,7 +9,7 @@ import click
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
-    from ctl.commands.database_migrate import Chosen
+    from ctl.commands.database_targets import Chosen
     from ctl.context import Context
 
 _one = click.option(
@@ -89,7 +89,7 @@ def run(
     wait: int,
 ) -> None:
     """Run the unfinished ones to their end, paused ones too; supervised, with progress."""
-    from ctl.commands.database_migrate import run_steps
+    from ctl.commands.database_targets import run_steps
     from ctl.steps.background_migrations import RunBackgroundMigrations
 
     chosen = _choose(context, name, registry)
@@ -135,7 +135,7 @@ def resume(context: Context, name: str | None, registry: str | None, node: str |
 @pass_context
 def repair_indexes(context: Context, name: str | None, registry: str | None, wait: int) -> None:
     """Rebuild the indexes that an interrupted migration has left unusable, while the registry serves."""
-    from ctl.commands.database_migrate import run_steps
+    from ctl.commands.database_targets import run_steps
     from ctl.steps.repair_indexes import RepairIndexes
 
     chosen = _choose(context, name, registry)
@@ -144,7 +144,7 @@ def repair_indexes(context: Context, name: str | None, registry: str | None, wai
 
 
 def _set(context: Context, name: str | None, registry: str | None, node: str | None, verb: str) -> None:
-    from ctl.commands.database_migrate import run_steps
+    from ctl.commands.database_targets import run_steps
     from ctl.steps.set_background import SetBackgroundMigrations
 
     chosen = _choose(context, name, registry)
@@ -157,7 +157,7 @@ def _set(context: Context, name: str | None, registry: str | None, node: str | N
 
 def _choose(context: Context, name: str | None, registry: str | None) -> Chosen:
     """Return the metadata databases meant; UsageError where there is none."""
-    from ctl.commands.database_migrate import Chosen, choose
+    from ctl.commands.database_targets import Chosen, choose
     from ctl.errors import UsageError
     from ctl.steps.metadata_migrations import metadata_registries
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.database_targets import choose, in_use, refuse_nonsense, run_steps
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ctl.context import Context
     from ctl.recipes.model import Step
 
@@ -64,14 +62,6 @@ _skip_reason = click.option(
 )
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The databases that a command is about."""
-
-    own: tuple[str, ...]  # regctl's
-    metadata: tuple[tuple[str, str], ...]  # (database, one registry on it)
-
-
 @click.group("migrate")
 def migrate() -> None:
     """Bring a database's schema up to date, or take migrations back.
@@ -112,7 +102,9 @@ def up(
     from ctl.steps.migrate_metadata import MigrateMetadata
 
     chosen = choose(context, name, registry)
-    _refuse_nonsense(chosen, post_limit, node, skip_post_deployment)
+    refuse_nonsense(chosen, post_limit, node, skip_post_deployment)
+    if not name and not registry:
+        chosen = in_use(context, chosen)
     steps: list[Step] = []
     for one in chosen.own:
         if context.world.database(one).embedded:
@@ -161,7 +153,7 @@ def down(
     from ctl.steps.migrate_metadata_down import MigrateMetadataDown
 
     chosen = choose(context, name, registry, named_only=True)
-    _refuse_nonsense(chosen, post_limit, node)
+    refuse_nonsense(chosen, post_limit, node)
     # A dry run loses nothing, so it names what would be lost without being allowed to lose it.
     accepted = accept_data_loss or context.options.dry_run
     steps: list[Step] = [
@@ -225,7 +217,7 @@ def plan(
     from ctl.steps.metadata_reports import detailed, joined, own_plan_report, plan_report
 
     chosen = choose(context, name, registry)
-    _refuse_nonsense(chosen, post_limit, node, skip_post_deployment)
+    refuse_nonsense(chosen, post_limit, node, skip_post_deployment)
     limits = MigrationLimits(limit, post_limit, skip_post_deployment)
     reports = [own_plan_report(context.world, chosen.own, limits)] if chosen.own else []
     reports += [plan_report(context.world, one, node or "", limits) for _, one in chosen.metadata]
@@ -245,79 +237,3 @@ def version(context: Context, name: str | None, registry: str | None) -> None:
     reports = [version_report(context.world, chosen.own)] if chosen.own else []
     reports += [metadata_version_report(context.world, one) for _, one in chosen.metadata]
     context.show(joined("database-migrate-version", reports))
-
-
-def choose(
-    context: Context, database: str | None, registry: str | None, *, named_only: bool = False
-) -> Chosen:
-    """Return the databases meant; UsageError where there is none, or where the names do not fit.
-
-    Without a name: all that are regctl's own, and unless `named_only` every metadata database, once each
-    however many registries and nodes share it.
-    """
-    from ctl.errors import UsageError
-    from ctl.steps.database_state import own_databases
-    from ctl.steps.metadata_doors import metadata_database
-    from ctl.steps.metadata_migrations import metadata_registries
-
-    known = metadata_registries(context.site)
-    if registry:
-        context.world.registry(registry)
-        found = metadata_database(context.world, registry).name
-        if database not in (None, found):
-            raise UsageError(f"the metadata database of {registry} is {found}, not {database}")
-        return Chosen((), ((found, registry),))
-    if database:
-        context.world.database(database)
-        if database in known:
-            return Chosen((), ((database, known[database][0]),))
-        return Chosen((database,), ())
-    own = tuple(name for name in own_databases(context.site) if name not in known)
-    metadata = () if named_only else tuple((name, names[0]) for name, names in known.items())
-    if not own and not metadata:
-        if known:
-            raise UsageError(
-                "a metadata database is taken back only by its name",
-                hint=f"name one with --database: {', '.join(known)}",
-            )
-        raise UsageError(
-            "the site has no database for regctl to migrate",
-            hint="add `databases: {metadata: {embedded: true}}`, and `database: metadata` to a registry",
-        )
-    return Chosen(own, metadata)
-
-
-def _refuse_nonsense(
-    chosen: Chosen, post_limit: int | None, node: str | None, skip_post: bool = False
-) -> None:
-    from ctl.errors import UsageError
-
-    if post_limit is not None and skip_post:
-        raise UsageError("--post-limit and --skip-post-deployment exclude each other")
-    if not chosen.metadata and (post_limit is not None or node):
-        raise UsageError("--post-limit and --node are about the metadata database of a GitLab registry")
-
-
-def run_steps(
-    context: Context,
-    recipe_name: str,
-    steps: Sequence[Step],
-    chosen: Chosen,
-    *,
-    question: str = "",
-    skip: tuple[str, ...] = (),
-    skip_reason: str = "",
-) -> None:
-    """Run steps on databases as a recipe that locks them, and show what became of it."""
-    from ctl.recipes.model import Do, Recipe
-    from ctl.steps.database_reports import run_report
-
-    names = (*chosen.own, *(database for database, _ in chosen.metadata))
-    recipe = Recipe(
-        recipe_name,
-        tuple(Do(step) for step in steps),
-        resources=tuple(f"database/{name}" for name in dict.fromkeys(names)),
-        title=recipe_name.replace("-", " "),
-        question=question,
-    )
-    context.show(run_report(context.run(recipe, skip=skip, skip_reason=skip_reason)))

@@ -36,6 +36,7 @@ class MetadataMigrations:
     reason: str = ""
     failure: ProgramFailure | None = None  # what the program said instead of a plan
     unknown: tuple[str, ...] = ()  # applied by a newer program than this one
+    unconfigured: bool = False  # the node's file names no database at all: its program cannot be asked
     unnamed: tuple[str, ...] = ()  # the kinds, "pre" or "post", of which all is pending and nothing is named
 
     @property
@@ -100,6 +101,11 @@ def look_at_migrations(
     found = MetadataMigrations(registry, database.name, node.host, state, None)
     if state.read_only:
         return replace(found, reason="it takes no writes, and the program cannot even be asked there")
+    if not configured(world, registry, node):
+        reason = (
+            f"{node.config_file} on {node.host} names no metadata database, so the program cannot be asked"
+        )
+        return replace(found, reason=reason, unconfigured=True)
     demand_same_database(world, registry, node)
     return _asked_where_possible(world, found, node, limits)
 
@@ -174,6 +180,23 @@ def metadata_registries(site: Site) -> dict[str, tuple[str, ...]]:
     return {database: tuple(names) for database, names in found.items()}
 
 
+def configured(world: World, registry: str, node: Node) -> bool:
+    """Say whether a node's file names a metadata database, switched on or not."""
+    from ctl.steps.collection import node_config
+    from ctl.steps.metadata_doors import programs
+
+    return bool(programs(world, registry).database_settings(node_config(world, registry, node)))
+
+
+def unconfigured(registry: str, node: Node) -> ConfigError:
+    """Return the error for a node whose file names no metadata database."""
+    return ConfigError(
+        f"{registry}/{node.host}: {node.config_file} names no metadata database",
+        hint=f"`regctl enable-db {registry}` turns it on; `regctl config apply {registry}` writes what "
+        "the site already says",
+    )
+
+
 def demand_same_database(world: World, registry: str, node: Node) -> None:
     """Raise ConfigError unless the node's program connects to the database that the site names.
 
@@ -184,13 +207,9 @@ def demand_same_database(world: World, registry: str, node: Node) -> None:
     from ctl.steps.metadata_doors import programs
 
     where = f"{registry}/{node.host}: {node.config_file}"
+    if not configured(world, registry, node):
+        raise unconfigured(registry, node)
     section = programs(world, registry).database_settings(node_config(world, registry, node))
-    if not section:
-        raise ConfigError(
-            f"{where} names no metadata database",
-            hint=f"`regctl enable-db {registry}` turns it on; `regctl config apply {registry}` writes what "
-            "the site already says",
-        )
     described = world.site.databases[world.registry(registry).database or ""]
     wanted = {"dbname": described.dbname, "port": described.port}
     given = {"dbname": section.get("dbname"), "port": section.get("port") or 5432}

@@ -238,7 +238,7 @@ def _judge(found: MetadataMigrations) -> Outcome:
         return Outcome.UNREACHABLE
     if problems:
         return Outcome.WARNING
-    return Outcome.OK if found.up_to_date or found.state.read_only else Outcome.PENDING
+    return Outcome.PENDING if found.up_to_date is False else Outcome.OK
 
 
 def _time(moment: Any) -> str:

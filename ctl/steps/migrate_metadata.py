@@ -20,6 +20,7 @@ from ctl.steps.metadata_migrations import (
     migrating_node,
     migration_problems,
     newer_programs,
+    unconfigured,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class MigrateMetadata(Step):
         if self.deferred and not here.run.id:
             return
         found = self._look(here)
+        if found.unconfigured:
+            error = unconfigured(self.registry, migrating_node(here.world, self.registry, self.node))
+            yield Problem(error.message, error.hint, outcome=error.outcome)
+            return
         yield from migration_problems(found)
         yield from index_problems(found.state, found.database)
         yield from newer_programs(here.world, self.registry, found.host)

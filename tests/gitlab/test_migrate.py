@@ -208,3 +208,23 @@ def test_a_stop_lets_the_program_finish(gitlab_site: Sites, migrated_database: D
     assert b"left to finish" in stderr, stderr.decode()
     assert applied(migrated_database) == ALL
     assert broken(migrated_database) == []
+
+
+def test_a_database_that_is_not_in_use_yet_stands_in_nobodys_way(
+    gitlab_site: Sites, empty_database: DatabaseAddress
+) -> None:
+    site = written(gitlab_site, empty_database)
+    server = server_of(site)
+    server.database = None
+    server.write_config()  # the site describes the database; `enable-db` has not been there
+    text = site.site_file.read_text()
+    site.site_file.write_text(text.replace("databases:\n", "databases:\n  metadata:\n    embedded: true\n"))
+    planned = site.regctl("--dry-run", "database", "migrate", "up")
+    assert planned.exit_code == 0, str(planned)
+    assert list(planned.json["databases"]) == ["metadata"]
+    assert "gitlab is left out" in planned.stderr
+    status = site.ok("database", "migrate", "status", "--database", "gitlab")["databases"]["gitlab"]
+    assert (status["up_to_date"], status["known"]) == (None, False)
+    named = site.regctl("database", "migrate", "up", "--registry", "main")
+    assert (named.exit_code, "enable-db main" in named.stderr) == (10, True), str(named)
+    assert objects(empty_database) == 0
