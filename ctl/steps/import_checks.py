@@ -56,11 +56,11 @@ class ImportChecks:
         yield from self._storage()
         yield from self._importers()
         yield from self._backend()
-        if any(self.evidence.unknown.get(what) for what in ("database",)):
+        silent = self.evidence.unknown.get("database")
+        if silent:
             yield Problem(
-                f"the metadata database of {self.registry} cannot be asked: "
-                f"{self.evidence.unknown['database']}",
-                "regctl database status says more",
+                f"the metadata database of {self.registry} cannot be asked: {silent}",
+                "`regctl database status` says more",
                 outcome=Outcome.UNREACHABLE,
             )
             return

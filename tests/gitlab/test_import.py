@@ -281,3 +281,36 @@ def test_nothing_to_import_and_a_missing_disk_are_clear_before_anything_changes(
     assert "holds no repository" in empty.stderr
     storage.rmdir()
     aside.rename(storage)
+
+
+def test_a_database_that_is_not_ready_is_explained_before_anything_changes(
+    make: Callable[..., Importing],
+) -> None:
+    importing = make(repositories=1, tags=1)
+    site, locks = importing.site, importing.locks()
+    importing.rows("ALTER TABLE schema_migrations RENAME TO hidden")
+    importing.rows("CREATE TABLE schema_migrations AS SELECT * FROM hidden ORDER BY id LIMIT 10")
+    owner = importing.address.user
+    importing.rows(f'ALTER TABLE schema_migrations OWNER TO "{owner}"')
+    behind = site.regctl(*IMPORT)
+    assert behind.exit_code == 6, str(behind)
+    assert "lacks migrations" in behind.stderr
+    assert "regctl database migrate up" in behind.stderr
+    bare = importing.bare("--step-one", "--dry-run", "--import-statistics=false")
+    assert bare.returncode == 0, "the program checks pending migrations now: our own check may rest on it"
+    importing.rows("DROP TABLE schema_migrations")
+    importing.rows("ALTER TABLE hidden RENAME TO schema_migrations")
+    importing.rows(f'ALTER DATABASE "{importing.address.name}" SET default_transaction_read_only = on')
+    replica = site.regctl(*IMPORT)
+    assert replica.exit_code == 6, str(replica)
+    assert "default_transaction_read_only is on" in replica.stderr
+    password = site.folder / "db.password"
+    right = password.read_text()
+    password.write_text("another-word\n")
+    wrong = site.regctl(*IMPORT)
+    assert wrong.exit_code == 7, str(wrong)
+    assert "password" in wrong.stderr
+    password.write_text(right)
+    assert importing.locks() == locks
+    assert importing.mode() == "writable"
+    assert list((site.state_dir / "jobs").glob("*import*")) == []
