@@ -30,10 +30,10 @@ class Broken:
     """A repository with one good image, tagged `good`, for a case to break."""
 
     def __init__(self, writer: TreeWriter, case: str) -> None:
-        self.writer = writer
-        self.name = f"corrupt/{case}"
-        self.layer = self._stored(f"layer of {case}".encode())
-        self.config = self._stored(dump({"os": "linux", "for": case}))
+        self.writer: TreeWriter = writer
+        self.name: str = f"corrupt/{case}"
+        self.layer: str = self._stored(f"layer of {case}".encode())
+        self.config: str = self._stored(dump({"os": "linux", "for": case}))
         self.layer_size = len(f"layer of {case}")
         self.config_size = len(dump({"os": "linux", "for": case}))
         self.digest = writer.manifest(self.name, self.payload(), _AT)

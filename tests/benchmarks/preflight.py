@@ -77,7 +77,8 @@ def bare_import(site: Path) -> tuple[float, float]:
     root = Path(
         yaml.safe_load(site.read_text())["registries"]["main"]["storage"]["filesystem"]["rootdirectory"]
     )
-    with PostgresServer() as postgres:
+    postgres = PostgresServer().start()
+    try:
         server = GitlabServer(site.parent / "gitlab", database=owned_database(postgres))
         server.overlay = {"storage": {"filesystem": {"rootdirectory": str(root)}}}
         server.migrate()
@@ -86,6 +87,8 @@ def bare_import(site: Path) -> tuple[float, float]:
         done = server.run("database", "import", "--log-to-stdout", timeout=3600)
         wall = time.monotonic() - started
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    finally:
+        postgres.remove()
     if done.returncode:
         raise SystemExit(done.stderr[-800:])
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

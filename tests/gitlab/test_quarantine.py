@@ -16,7 +16,7 @@ import yaml
 from ctl.catalog.corruption import all_cases
 from ctl.catalog.seeding import SeedPlan, seed_tree
 from tests.support.embedded import let_pass
-from tests.support.gitlab import GitlabSite
+from tests.support.gitlab import GitlabServer, GitlabSite
 from tests.support.postgres import DatabaseAddress
 from tests.support.preflight import judge, picture
 from tests.support.site import Done
@@ -83,6 +83,7 @@ def test_from_every_damage_to_a_complete_import_and_back(site: GitlabSite) -> No
     again = site.regctl("registry", "preflight").json
     assert again["abort_findings"] == again["moves"] == 0
 
+    assert isinstance(site.server, GitlabServer)
     done = site.server.run("database", "import", "--log-to-stdout")
     assert done.returncode == 0, done.stderr[-800:]
     assert '"msg":"metadata import complete"' in done.stdout
@@ -116,7 +117,8 @@ def test_refused_where_the_metadata_database_is_in_use(site: GitlabSite, evidenc
         folder.mkdir()
         (folder / "database-in-use").write_text('{"version":1}')
     else:
-        site.server.enabled = True  # type: ignore[attr-defined]
+        assert isinstance(site.server, GitlabServer)
+        site.server.enabled = True
         site.server.write_config()
     before = picture(root)
     done = site.regctl(*MOVE)

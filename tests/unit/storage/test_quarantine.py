@@ -114,7 +114,7 @@ def _crashing(monkeypatch: pytest.MonkeyPatch, at: int, when: str) -> Callable[[
     monkeypatch.setattr(module, "rename_new", wrap(rename_new))
     monkeypatch.setattr(module, "write_durably", wrap(write_durably))
     for name in ("unlink", "rmdir", "makedirs", "utime"):
-        monkeypatch.setattr(module.os, name, wrap(getattr(os, name)))
+        monkeypatch.setattr(f"ctl.storage.quarantine.os.{name}", wrap(getattr(os, name)))
     return lambda: count
 
 
