@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ctl.catalog.backend import BackendEvidence, Count, ImportRun, asked_backend, names_database
 from ctl.catalog.lockfiles import read_lock_files
 from ctl.engines.metadata import metadata_of
-from ctl.errors import RegctlError
+from ctl.errors import RegctlError, UnreachableError
 from ctl.probing import NoAnswer, ask
 from ctl.steps.effective_config import effective_sections
 
@@ -151,8 +151,13 @@ def _database(world: World, registry: str) -> _Held:
         return _Held(False)
     from ctl.catalog.metadata_state import read_state
 
-    with world.database(name).connect(read_only=True) as session:
-        state = read_state(session)
+    try:
+        with world.database(name).connect(read_only=True) as session:
+            state = read_state(session)
+    except UnreachableError as error:
+        if f'database "{world.site.databases[name].dbname}" does not exist' in error.message:
+            return _Held(False)  # the server says so: it is still to be made
+        raise
     return _Held(state.schema, state.counts.get("repositories"), state.counts.get("tags"), state.imports)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -111,6 +112,15 @@ def test_a_database_that_does_not_answer_excludes_nothing(
         assert "cannot be excluded: what the database holds" in text
         assert "password authentication failed" in text
         assert "not-the-password" not in text
+
+
+def test_a_database_that_is_still_to_be_made_holds_nothing(
+    gitlab_site: Callable[..., GitlabSite], empty_database: DatabaseAddress
+) -> None:
+    with gitlab_site(database=replace(empty_database, name="still_to_be_made")) as site:
+        push_some(site)
+        assert site.ok("gc", "--dry-run")["blobs"] == 0
+        assert site.ok("lockfiles", "show")["mode"] == "filesystem"
 
 
 def test_the_engine_of_the_site_does_not_decide(
