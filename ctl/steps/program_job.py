@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -62,7 +63,8 @@ class ProgramJob:
     def start(self, command: Command) -> str:
         """Start a program; its id is journaled first, so that a regctl killed in between finds it again."""
         jobs = self.ids()
-        job = f"{self.here.run.id}-{self.step.lower()}-{len(jobs) + 1}"
+        # A recipe may have the same step twice, each with notes of its own: the number alone is not unique.
+        job = f"{self.here.run.id}-{self.step.lower()}-{len(jobs) + 1}-{os.urandom(2).hex()}"
         environment = {**command.env, "PGAPPNAME": self.application}
         call = program(
             self.here.world, self.registry, self.host_name, replace(command, env=environment), timeout=None
