@@ -72,7 +72,8 @@ class ImportMetadata(Undoable):
                 outcome=Outcome.USAGE,
             )
         beforehand = self.deferred and not here.run.id
-        again = bool(here.run.id) and not self.deferred
+        # within a window only what can have changed since: the steps before it have proved the rest
+        again = bool(here.run.id) and (not self.deferred or self.step in _TAGS)
         checks = ImportChecks(here, self.registry, self.step, self.retry, self._began(here), again)
         yield from checks.of_the_storage() if beforehand else checks.problems()
         yield from self._log_folder(here)
