@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from ctl.catalog.preflight_blobs import BlobIndex, read_blobs
 from ctl.catalog.preflight_configs import config_findings
-from ctl.catalog.preflight_judge import Judge, Outcome
+from ctl.catalog.preflight_image import Outcome
+from ctl.catalog.preflight_judge import Judge
 from ctl.catalog.preflight_names import digest_fault
 from ctl.catalog.preflight_read import Key, Link, Loaded, layer_link, load_manifests, read_links
 from ctl.catalog.preflight_tags import RepositoryTags, TagEntry, list_repositories

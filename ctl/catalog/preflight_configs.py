@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from ctl.catalog.digests import blob_path
 from ctl.catalog.parse import matches
 from ctl.catalog.preflight_blobs import BlobIndex
+from ctl.catalog.preflight_image import CONFIG_LIMIT
 from ctl.catalog.preflight_json import PAYLOAD_LIMIT, is_json
 from ctl.catalog.preflight_read import Key, Link, Loaded, through
 from ctl.catalog.preflight_words import PreflightFinding, found
 
 if TYPE_CHECKING:
     from ctl.storage.base import Storage
-
-CONFIG_LIMIT = 256_000  # bytes, as the manifest says: a larger config is not read
 
 
 def config_findings(

@@ -203,7 +203,7 @@ def moves_blocks(moves: list[PreflightFinding]) -> tuple[Table, ...]:
     """Return a table of what is moved."""
     if not moves:
         return ()
-    rows = tuple((one.kind, one.path, one.reason) for one in moves[:SHOWN])
+    rows = tuple((one.kind, printable(one.move), one.reason) for one in moves[:SHOWN])
     more = f", the first {SHOWN}" if len(moves) > SHOWN else ""
     return (Table(("kind", "path", "reason"), rows, f"{len(moves)} entries to be moved aside{more}"),)
 

@@ -1,4 +1,4 @@
-"""Move entries of a storage aside by renaming, with a list on disk that brings each back as it was.
+"""Move entries of a storage aside by renaming; a list on disk brings each back as it was.
 
 Everything of one run lies in `<root>/.regctl-quarantine/<run>/`, on the file system of the storage and out
 of the registry's sight: `list-<n>` (a line of JSON for each entry, on disk before the first rename) and

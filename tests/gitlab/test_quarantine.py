@@ -211,3 +211,23 @@ def test_table_and_lines_name_the_worst_first(site: GitlabSite) -> None:
     assert json.loads(lines[-1])["schema"] == "regctl/registry-preflight/1"
     only = site.regctl("registry", "preflight", "--effect", "drop").json
     assert {one["effect"] for one in only["findings"]} == {"drop"}
+
+
+@pytest.mark.soak
+def test_an_import_with_a_quarantine_comes_to_its_end_and_is_taken_back(site: GitlabSite) -> None:
+    root = seed(site, CASES)
+    before = without_locks(root)
+    try:
+        site.ok("service", "start")
+        refused = site.regctl("registry", "import", "--yes")
+        assert refused.exit_code == 6, refused
+        assert without_locks(root) == before
+        done = site.regctl("registry", "import", "--yes", "--quarantine-bad-entries", timeout=600)
+        assert done.exit_code == 3, done  # complete; what it passed over is listed
+        foretold = judge(root)
+        assert done.json["tags"] == len(foretold.tags)
+        for one in site.ok("registry", "quarantine", "list")["quarantines"]:
+            assert site.regctl("registry", "quarantine", "undo", one["run"], "--yes").exit_code == 0
+        assert without_locks(root) == before
+    finally:
+        site.close()
