@@ -50,6 +50,8 @@ def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
     copies = _copies(world, with_copy, seconds)
     locks, runs = answers["locks",], answers["runs",]
     problems = [*_database_problems(databases), *_state_problems(locks, runs)]
+    told = (answers[key] for key in questions if key[0] == "generated")
+    problems += [text for text in told if isinstance(text, str) and text]
     if isinstance(runs, NoAnswer):
         runs = ([], {})
     locks = () if isinstance(locks, NoAnswer) else tuple(locks)
@@ -81,6 +83,22 @@ def _registry_questions(
         yield ("listening", name, node.host), partial(_listening, world, node)
         yield ("version", name, node.host), partial(_version, world, name, node.host)
         yield ("api", name, node.host), partial(_api, world, name, node.host)
+        if registry.own_database:
+            yield ("generated", name, node.host), partial(_generated, world, name, node)
+
+
+def _generated(world: World, registry: str, node: Node) -> str:
+    """Say that gitlab-ctl has written a node's file anew since regctl proved it; "" where it has not."""
+    from ctl.steps.omnibus import proved_checksum, regenerated
+
+    if not proved_checksum(world, registry, node.host):
+        return ""
+    if not regenerated(world, registry, node.host, world.host(node.host).read(node.config_file)):
+        return ""
+    return (
+        f"{registry}/{node.host}: gitlab-ctl has written {node.config_file} anew since it was proved: "
+        f"regctl config diff {registry}"
+    )
 
 
 def _service(world: World, registry: str, host: str) -> Any:

@@ -50,17 +50,32 @@ def mistakes(
     for name in sorted(engine.overriding_environment(environment)):
         hint = "say it in the file instead, so that what is checked is what is used"
         yield "", f"{name} in {node.environment_file} overrides the file", hint, "warning"
-    for wrong in _judged(world, registry, settings, environment):
+    process = world.service(registry, host).state().process
+    live = serving.environment(world.host(host), process) if process is not None else {}
+    flags = {name: value for name, value in live.items() if name.startswith("REGISTRY_FF_")}
+    for wrong in _judge(world, registry, settings, {**flags, **environment}):
         yield wrong.path, wrong.message, wrong.hint, wrong.severity
     yield from _flags(world, registry, host)
 
 
-def _judged(
+def judged(world: World, registry: str, host: str, settings: Mapping[str, object]) -> Iterator[ConfigMistake]:
+    """Yield what would be wrong with settings only together with the environment that they are read with.
+
+    The site's flags count as set: `config apply` writes them where the service reads them.
+    """
+    try:
+        environment = service_environment(world, registry, host)
+    except ConfigError:
+        environment = {}
+    yield from _judge(world, registry, settings, {**environment, **feature_environment(world, registry)})
+
+
+def _judge(
     world: World, registry: str, settings: Mapping[str, object], environment: Mapping[str, str]
 ) -> Iterator[ConfigMistake]:
     judge = getattr(world.engine(registry), "check_environment", None)
     if judge is not None:
-        yield from judge(settings, {**feature_environment(world, registry), **environment})
+        yield from judge(settings, environment)
 
 
 def _flags(world: World, registry: str, host: str) -> Iterator[tuple[str, str, str, str]]:

@@ -11,6 +11,7 @@ from ctl.config.settings import differences, is_contained
 from ctl.errors import ConfigError, Outcome, RefusedError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, StepReport, Target, Undoable
 from ctl.report.model import Text
+from ctl.steps.config_environment import judged
 from ctl.steps.config_plan import ConfigPlan, permissions, plan_config, refuse_unfinished
 from ctl.steps.restart_node import restart_if_running
 
@@ -43,7 +44,9 @@ class WriteConfig(Undoable):
             yield Problem("; ".join((error.message, *error.details)), hint=error.hint, outcome=Outcome.CONFIG)
             return
         engine, version = here.world.engine(self.registry), here.world.version(self.registry, self.node)
-        for mistake in engine.check_config(plan.settings, version):
+        wrong = [*engine.check_config(plan.settings, version)]
+        wrong += judged(here.world, self.registry, self.node, plan.settings)
+        for mistake in wrong:
             if mistake.severity == "error":
                 what = f"registries.{self.registry}.config: {mistake.path}: {mistake.message}"
                 yield Problem(what, hint=mistake.hint, outcome=Outcome.CONFIG)

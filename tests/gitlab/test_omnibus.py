@@ -172,6 +172,8 @@ def test_apply_asks_waits_proves_and_notices_what_is_written_behind_our_back(sit
     checked = site.regctl("config", "check")
     assert checked.exit_code == 3, str(checked)
     assert any("anew since regctl proved it" in f["message"] for f in checked.json["findings"])
+    attention = site.regctl("status", output="table").stdout
+    assert "gitlab-ctl has written" in attention, attention
     shown = site.ok("config", "diff")["nodes"][0]["diff"]
     assert assignments(shown)["gc"] == {"maxbackoff": "1h"}
 
