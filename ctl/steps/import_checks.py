@@ -185,10 +185,12 @@ class ImportChecks:
 
     def _migrations(self) -> Iterator[Problem]:
         """The program's own check of pending migrations does nothing (4.32), so it is made here."""
-        from ctl.steps.metadata_migrations import look_at_migrations, migration_problems
+        from ctl.steps.metadata_migrations import look_at_migrations, migration_problems, unconfigured
 
         try:
             found = look_at_migrations(self.here.world, self.registry, self.node.host)
+            if found.unconfigured:
+                raise unconfigured(self.registry, self.node)
         except RegctlError as error:
             yield Problem(error.message, error.hint, outcome=error.outcome)
             return
