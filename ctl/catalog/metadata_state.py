@@ -64,11 +64,11 @@ def _count(session: Session, table: LiteralString) -> Count:
     found = int(row[0]) if row else 0
     if found <= COUNTED:
         return Count(found)
-    # of a partitioned table only the leaves know; -1 is a leaf that was never analysed
+    # of a partitioned table only the leaves know; -1 is a table that was never analysed
     estimate = session.one(
-        "SELECT sum(greatest(c.reltuples, 0))::bigint FROM pg_partition_tree(%s::regclass) AS t"
-        " JOIN pg_class AS c ON c.oid = t.relid WHERE t.isleaf",
-        (table,),
+        "SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class"
+        " WHERE (oid = %s::regclass AND relkind = 'r') OR oid IN (SELECT relid FROM pg_partition_tree(%s::regclass) WHERE isleaf)",
+        (table, table),
     )
     return Count(max(found, int(estimate[0] or 0) if estimate else 0), exact=False)
 
