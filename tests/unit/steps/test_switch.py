@@ -49,6 +49,8 @@ class GitlabInMemory(MemoryRegistry):
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         answer = super().send(method, url, headers, body)
+        if answer.status == 401:  # the real one says nothing to strangers
+            return answer
         says = {"gitlab-container-registry-database-enabled": str(self.database).lower()}
         return Answer(answer.status, {**answer.headers, **says}, answer.body)
 
@@ -304,3 +306,19 @@ def test_no_password_is_in_what_is_journaled_or_shown(tmp_path: Any) -> None:
     assert "canary-password" not in WINDOW.model_dump_json()
     Story(node).forward()
     assert b"canary-password" in node.host.read(CONFIG_FILE)
+
+
+@pytest.mark.parametrize("name", ["REGISTRY_DATABASE_ENABLED", "REGISTRY_GC_DISABLED"])
+def test_a_variable_that_overrides_the_switch_is_named(tmp_path: Any, name: str) -> None:
+    node = node_of(str(tmp_path), "open")
+    node.set_environment({name: "false", "REGISTRY_LOG_LEVEL": "info"})
+    said = [problem.message for problem in WINDOW.check(node.target())]
+    assert len(said) == 1, said
+    assert f"{name} in the environment" in said[0]
+
+
+def test_a_registry_that_asks_for_a_user_cannot_be_proved_without_one(tmp_path: Any) -> None:
+    node = node_of(str(tmp_path), "open")
+    assert list(WINDOW.check(node.target())) == []
+    node.registry.users = {"somebody": "a-word"}
+    assert any("does not say which backend" in one.message for one in WINDOW.check(node.target()))
