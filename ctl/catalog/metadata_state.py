@@ -67,7 +67,8 @@ def _count(session: Session, table: LiteralString) -> Count:
     # of a partitioned table only the leaves know; -1 is a table that was never analysed
     estimate = session.one(
         "SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class"
-        " WHERE (oid = %s::regclass AND relkind = 'r') OR oid IN (SELECT relid FROM pg_partition_tree(%s::regclass) WHERE isleaf)",
+        " WHERE (oid = %s::regclass AND relkind = 'r')"
+        " OR oid IN (SELECT relid FROM pg_partition_tree(%s::regclass) WHERE isleaf)",
         (table, table),
     )
     return Count(max(found, int(estimate[0] or 0) if estimate else 0), exact=False)
