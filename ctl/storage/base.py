@@ -55,7 +55,11 @@ class Space:
 
 
 class Storage(Protocol):
-    """A registry's storage; paths are relative to its root directory, with "/" between parts."""
+    """A registry's storage; paths are relative to its root directory, with "/" between parts.
+
+    A folder that is a symbolic link is not followed, unless "/." after it asks for that: `tags/.` to survey
+    it, `tags/./link` to read what is in it. A file that is one is never followed.
+    """
 
     root: str
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ctl.errors import UnreachableError
 from ctl.storage.base import Entry, Failure, Space, Survey
@@ -45,11 +46,12 @@ class MemoryStorage:
         """For each (folder, leaf): the folders in it and the stat of `<name>/<leaf>`."""
         self._demand_root()
         for path, leaf in requests:
-            found = self._list(path)
+            found = self._list(self._real(path))
             for name in found.names if leaf is not None else ():
-                size, mtime_ns = self._leaf(f"{path}/{name}/{leaf}", found)
+                size, mtime_ns = self._leaf(f"{found.path}/{name}/{leaf}", found)
                 found.sizes.append(size)
                 found.mtimes_ns.append(mtime_ns)
+            found.path = path
             yield found
 
     def scan(self, prefix: str) -> Iterator[Entry | Failure]:
@@ -65,24 +67,24 @@ class MemoryStorage:
         """Stat each path, in the order given."""
         self._demand_root()
         for path in paths:
-            failure = self._failure(path)
+            failure = self._failure(self._real(path))
             if failure:
-                yield failure
+                yield replace(failure, path=path)
             else:
-                data, mtime_ns = self.files[path]
+                data, mtime_ns = self.files[self._real(path)]
                 yield Entry(path, len(data), mtime_ns)
 
     def read_many(self, paths: Iterable[str], limit: int) -> Iterator[tuple[str, bytes] | Failure]:
         """Read each file whole, in the order given."""
         self._demand_root()
         for path in paths:
-            failure = self._failure(path)
+            failure = self._failure(self._real(path))
             if failure:
-                yield failure
-            elif len(self.files[path][0]) > limit:
+                yield replace(failure, path=path)
+            elif len(self.files[self._real(path)][0]) > limit:
                 yield Failure(path, f"more than {limit} bytes", "too-large")
             else:
-                yield path, self.files[path][0]
+                yield path, self.files[self._real(path)][0]
 
     def hash_many(self, files: Iterable[tuple[str, str]]) -> Iterator[str | Failure]:
         """Hash each (path, algorithm), in the order given."""
@@ -99,6 +101,17 @@ class MemoryStorage:
     def _demand_root(self) -> None:
         if not self.there:
             raise UnreachableError(f"the storage root {self.root} cannot be read: No such file or directory")
+
+    def _real(self, path: str) -> str:
+        """Leave out the parts `.`, and go through a symbolic link before one."""
+        parts: list[str] = []
+        for part in path.split("/"):
+            here = "/".join(parts)
+            if part != ".":
+                parts.append(part)
+            elif here in self.links:
+                parts = posixpath.normpath(posixpath.join(here, "..", self.links[here])).split("/")
+        return "/".join(parts)
 
     def _everything(self) -> set[str]:
         return {*self.files, *self.links, *self.broken}

@@ -147,6 +147,22 @@ def test_no_symbolic_link_is_followed(kit: Kit) -> None:
     assert survey.others == [("file", "symlink")]
 
 
+def test_a_folder_is_followed_where_the_path_asks_for_it(kit: Kit) -> None:
+    kit.put("real/x/link", b"data")
+    kit.link("here/alias", "../real")
+    kit.link("here/nowhere", "../gone")
+    plain, followed, nowhere = kit.storage.survey(
+        [("here/alias", "link"), ("here/alias/.", "link"), ("here/nowhere/.", None)]
+    )
+    assert plain.problem == "not a folder, or a symbolic link"
+    assert (followed.path, followed.names, followed.sizes) == ("here/alias/.", ["x"], [4])
+    assert nowhere.problem == "missing"
+    kit.link("one", "real/x")
+    assert list(kit.storage.read_many(["one/./link"], 10)) == [("one/./link", b"data")]
+    refused = next(iter(kit.storage.read_many(["one/link"], 10)))
+    assert isinstance(refused, Failure)
+
+
 def test_a_scan_is_sorted_by_path_and_reports_links(kit: Kit) -> None:
     for path in ("b/z", "b-a", "b/a/c", "a", "c"):
         kit.put(path, path.encode())
