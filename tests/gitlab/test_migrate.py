@@ -8,6 +8,8 @@ import signal
 import time
 from contextlib import closing
 
+import pytest
+
 from tests.support.migrating import (
     ALL,
     LAST_POST,
@@ -228,3 +230,27 @@ def test_a_database_that_is_not_in_use_yet_stands_in_nobodys_way(
     named = site.regctl("database", "migrate", "up", "--registry", "main")
     assert (named.exit_code, "enable-db main" in named.stderr) == (10, True), str(named)
     assert objects(empty_database) == 0
+
+
+@pytest.mark.soak
+def test_a_kill_at_every_boundary_is_resumed_to_the_same_end(
+    gitlab_site: Sites, migrated_database: DatabaseAddress
+) -> None:
+    site = written(gitlab_site, migrated_database)
+    bare_down(server_of(site), "--post-deploy-limit", "1")
+    listed = site.regctl("database", "migrate", "up", REGCTL_FAILPOINT="list")
+    assert listed.exit_code == 0, str(listed)
+    count = sum(line.startswith("REGCTL_FAILPOINT") for line in listed.stderr.splitlines())
+    assert count > 5
+    for number in range(1, count + 1):
+        for when in ("before", "after"):
+            bare_down(server_of(site), "--post-deploy-limit", "1")
+            killed = site.regctl("database", "migrate", "up", REGCTL_FAILPOINT=f"{number}:{when}:kill")
+            if killed.exit_code == 0:
+                continue  # this boundary is of the end, or not passed in this run
+            resumed = site.regctl("run", "resume", "--yes")
+            again = site.regctl("database", "migrate", "up")
+            assert again.exit_code == 0, f"{number} {when}\n{killed}\n{resumed}\n{again}"
+            assert applied(migrated_database) == ALL
+            assert broken(migrated_database) == []
+            assert not [line for line, _ in site.processes() if "migrate up" in line]
