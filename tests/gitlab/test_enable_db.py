@@ -38,8 +38,8 @@ def in_database_mode(site: EnablingSite, *, closed_to_others: bool = True) -> No
     assert "password" not in said["database"]
 
 
-def test_a_new_installation(enabling: Make, empty_database: DatabaseAddress) -> None:
-    with enabling(empty_database) as site:
+def test_a_new_installation(enabling: Make, migrated_database: DatabaseAddress) -> None:
+    with enabling(migrated_database) as site:
         done = site.ok(*ENABLE, timeout=300)
         assert (done["result"], done["import"], done["online_gc"]) == ("changed", "nothing", "off")
         in_database_mode(site)
