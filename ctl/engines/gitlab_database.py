@@ -89,7 +89,7 @@ def _address(database: _Config, needed: bool) -> Iterator[ConfigMistake]:
         if unspeakable(database.get(key)):
             yield ConfigMistake(
                 f"database.{key}",
-                "holds a space or a backslash, which the registry's program spoils: it cannot log in",
+                "holds a space or a backslash where the registry's program spoils it: it cannot log in",
                 "choose a value without either" + (": ALTER ROLE ... PASSWORD" if key == "password" else ""),
                 fatal=needed,
             )
