@@ -120,9 +120,10 @@ class TreeWriting:
     """Bring a storage tree in line with a metadata database; without `files` it only says what would be done.
 
     `take_out` False adds only, and replaces no tag: that is harmless while the registry serves from the
-    database, which looks at none of these links. `hashing` reads every manifest file that is there. `guard`
-    is called before each repository's writes. A crash at any point leaves what the next run goes on from:
-    of a repository, tags change last.
+    database, which looks at none of these links. `careful` reads every link and every manifest's file; once
+    that was done it is enough to look at their sizes, since nobody but us writes them. `guard` is called
+    before each repository's writes. A crash at any point leaves what the next run goes on from: of a
+    repository, tags change last.
     """
 
     def __init__(
@@ -132,12 +133,12 @@ class TreeWriting:
         files: TreeFiles | None,
         *,
         take_out: bool = True,
-        hashing: bool = False,
+        careful: bool = False,
         guard: Callable[[], None] = lambda: None,
         advance: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.tree, self.catalog, self.files = tree, catalog, files
-        self.take_out, self.hashing, self.guard, self.advance = take_out, hashing, guard, advance
+        self.take_out, self.careful, self.guard, self.advance = take_out, careful, guard, advance
         self.done = Written()
         self.problems: list[Finding] = []
 
@@ -145,7 +146,9 @@ class TreeWriting:
         """Do it all: payloads first, so that no link ever leads to nothing."""
         self._payloads()
         layout = self.tree.layout()
-        for sides in BothSides(self.tree, self.catalog, self.problems.append, thorough=True).read(layout):
+        for sides in BothSides(self.tree, self.catalog, self.problems.append, thorough=self.careful).read(
+            layout
+        ):
             missing = sides.tree.manifests.keys() - sides.database.manifests.keys()
             reached = reached_by_tags(self.tree.storage, sides, set(missing)) if missing else {}
             plan = plan_repository(sides, reached, self._whole)
@@ -172,11 +175,11 @@ class TreeWriting:
     def _without_file(self, batch: list[tuple[str, int]]) -> Iterator[str]:
         """Yield the manifests that have no file, or one with other bytes than its digest says.
 
-        With `hashing` every file is read; else only those of another size than the database's payload.
+        A `careful` one reads every file; else only those of another size than the database's payload.
         """
         storage = self.tree.storage
         doubtful = [digest for digest, _ in batch]
-        if not self.hashing:
+        if not self.careful:
             stats = storage.stat_many(blob_path(digest) for digest in doubtful)
             doubtful = [
                 digest

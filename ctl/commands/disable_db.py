@@ -125,7 +125,7 @@ def _report(name: str, run: RunReport) -> Report:
 
 
 def _total(data: dict[str, Json], name: str) -> int:
-    return sum(int(str(data.get(key, 0))) for key in (name, f"prepared_{name}"))
+    return sum(int(str(data.get(key, 0))) for key in (f"window_{name}", f"prepared_{name}"))
 
 
 def _empty(context: Context, name: str, accept_data_loss: bool) -> None:

@@ -109,7 +109,7 @@ class EmptyMetadata(Step):
             tree = Tree(world.storage(self.registry))
             if not tree.storage.exists():
                 raise RefusedError(f"{tree.storage.root} is not there", hint="is the disk mounted?")
-            found = TreeWriting(tree, catalog, None, take_out=False).run()
+            found = TreeWriting(tree, catalog, None, take_out=False, careful=True).run()
         lost = found.payloads + found.manifests + found.tags
         if lost:
             yield Problem(

@@ -58,7 +58,7 @@ class PrepareTree(Step):
 
     def preview(self, here: Target) -> Preview:
         with opened(here.world, self.registry) as (tree, catalog):
-            done = TreeWriting(tree, catalog, None).run()
+            done = TreeWriting(tree, catalog, None, careful=True).run()
         rows = ((*(f"{getattr(done, name):,}" for name in _FIGURES),),)
         lines = [f"such as {path}" for path in done.examples[:5]]
         blocks = (Table(_FIGURES, rows, right=frozenset(_FIGURES)), Text("\n".join(lines)))
@@ -66,7 +66,7 @@ class PrepareTree(Step):
         return Preview(f"{self.title()}; take out what was deleted since", True, blocks, data)
 
     def apply(self, here: Target, before: Before) -> StepReport:
-        done = _write(here, self.registry, take_out=False, hashing=True)
+        done = _write(here, self.registry, take_out=False, careful=True)
         return StepReport({f"prepared_{name}": value for name, value in done.data().items()})
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
@@ -86,7 +86,8 @@ class WriteTree(Undoable):
 
     def apply(self, here: Target, before: Before) -> StepReport:
         done = _write(here, self.registry, take_out=True)
-        return StepReport({**done.data()}, changed=bool(done.work))
+        data: dict[str, Json] = {f"window_{name}": value for name, value in done.data().items()}
+        return StepReport(data, changed=bool(done.work))
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
         return "partial"
@@ -175,7 +176,7 @@ def lacking_problems(tree: Tree, catalog: MetadataCatalog, *, accepted: bool) ->
         yield Problem(f"and {count - len(found)} more blobs are not stored as needed", blocking=not accepted)
 
 
-def _write(here: Target, registry: str, *, take_out: bool, hashing: bool = False) -> Written:
+def _write(here: Target, registry: str, *, take_out: bool, careful: bool = False) -> Written:
     from ctl.catalog.import_ import Meter
 
     def guard() -> None:
@@ -190,7 +191,7 @@ def _write(here: Target, registry: str, *, take_out: bool, hashing: bool = False
         meter = Meter(here.run.emit, total, task="write-tree")
         here.run.guard()
         done = TreeWriting(
-            tree, catalog, files, take_out=take_out, hashing=hashing, guard=guard, advance=meter.add
+            tree, catalog, files, take_out=take_out, careful=careful, guard=guard, advance=meter.add
         ).run()
         meter.end()
     return done

@@ -150,14 +150,14 @@ def test_a_blob_row_and_a_link_that_the_database_lacks(same: Verified) -> None:
     found = same.only()
     assert (found["kind"], found["what"], found["name"]) == ("missing", "layer", config)
     same.sql(f"UPDATE blobs SET size = size + 1 WHERE digest = '{stored}'")
-    different = same.run(exit_code=3)
-    assert different["different"] == 1
-    (wrong,) = [one for one in different["differences"] if one["kind"] == "different"]
+    damaged = same.run(exit_code=3)
     same.sql(f"UPDATE blobs SET size = size - 1 WHERE digest = '{stored}'")
     same.sql(f"{inserted} WHERE r.path = 'group/app' AND b.digest = '{stored}'")
-    assert same.run()["different"] == 0
     size = len(same.content.tags["group/app", "v1"].blobs[0].data)
-    assert (wrong["expected"], wrong["found"]) == (f"{size} bytes", f"{size + 1} bytes")
+    (wrong,) = [one for one in damaged["differences"] if one["kind"] == "broken"]
+    assert (wrong["repository"], wrong["name"]) == ("group/app", "v1")
+    assert (wrong["expected"], wrong["found"]) == (f"{config} ({size + 1} bytes)", f"{size} bytes")
+    assert same.run()["broken"] == 0
 
 
 def test_altered_bytes_are_found_in_the_table_and_in_the_file(same: Verified) -> None:

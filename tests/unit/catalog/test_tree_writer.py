@@ -126,7 +126,7 @@ def test_what_is_written_reads_back_as_the_database(
         database = metadata(now)
         changes = TreeFiles(str(root), "run")
         if prepared:
-            write(root, database, changes, take_out=False, hashing=True)
+            write(root, database, changes, take_out=False, careful=True)
             assert original.items() <= files(root).items()  # only added
         write(root, database, changes)
         assert write(root, database, None).work == 0
@@ -213,7 +213,7 @@ def test_a_manifests_file_with_other_bytes_is_written_again(tmp_path: Path) -> N
     lay(tmp_path, {"a": held([one])}, {one.digest})
     (tmp_path / blob_path(one.digest)).write_bytes(bytes(len(one.manifest.data)))
     database = metadata({"a": held([one])})
-    assert write(tmp_path, database, TreeFiles(str(tmp_path), "run"), hashing=True).payloads == 1
+    assert write(tmp_path, database, TreeFiles(str(tmp_path), "run"), careful=True).payloads == 1
     assert (tmp_path / blob_path(one.digest)).read_bytes() == one.manifest.data
 
 
