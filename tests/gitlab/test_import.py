@@ -227,16 +227,22 @@ def test_what_is_passed_over_is_listed_with_its_reason_and_its_cost(make: Callab
     assert len(run.read_text().splitlines()) == 5
 
 
-def test_an_entry_that_stops_the_program_is_explained_and_the_lock_files_are_as_they_were(
+def test_an_entry_that_would_stop_the_program_is_named_before_and_moved_aside_if_told(
     make: Callable[..., Importing],
 ) -> None:
     importing = make(repositories=1, tags=2, corrupt=("newline-tag-link",))
-    importing.lock("filesystem-in-use")
-    done = importing.site.regctl(*IMPORT)
-    assert done.exit_code == 1, str(done)
-    assert "more or fewer characters than a digest" in done.stderr
-    assert "corrupt/newline-tag-link" in done.stderr
-    assert importing.locks() == {"filesystem-in-use"}
+    locks = importing.locks()
+    stopped = importing.bare("--step-one", "--dry-run", "--import-statistics=false")  # the positive control
+    assert stopped.returncode == 1
+    assert "invalid checksum digest length" in stopped.stderr
+    refused = importing.site.regctl(*IMPORT)
+    assert refused.exit_code == 6, str(refused)
+    assert "corrupt/newline-tag-link" in refused.stderr
+    assert (importing.tags(), importing.locks()) == (set(), locks)
+    done = importing.site.regctl(*IMPORT, "--quarantine-bad-entries")
+    assert done.exit_code == 0, str(done)
+    assert done.json["quarantined"] == 1
+    assert importing.tags() == importing.tree_tags()
     assert importing.mode() == "writable"
 
 
@@ -244,26 +250,26 @@ def test_a_failing_step_two_leaves_the_lock_files_alone_where_the_bare_program_t
     make: Callable[..., Importing],
 ) -> None:
     importing = make(repositories=2, tags=2)
-    importing.site.ok(*IMPORT, "--step", "one")
-    folder = importing.site.server.storage / "docker/registry/v2/repositories"
-    (next(folder.glob("**/_manifests/tags")) / ".nfs0001").write_text("stray")
+    site = importing.site
+    site.ok(*IMPORT, "--step", "one")
+    importing.break_tags()
+    locks = importing.locks()
+    done = site.regctl(*IMPORT, "--step", "two")
+    assert done.exit_code == 1, str(done)
+    assert "the import failed" in done.stderr
+    assert importing.locks() == locks
+    assert importing.mode() == "writable"
+    site.ok("service", "stop", "--yes")
     for name in importing.locks():
         importing.lock(name).unlink()
-    done = importing.site.regctl(*IMPORT, "--step", "two", "--stopped")
-    assert done.exit_code == 1, str(done)
-    assert "a file lies where only tags may be" in done.stderr
-    assert importing.site.ok("service", "status")["services"][0]["state"] == "running"
-    importing.site.ok("service", "stop", "--yes")
-    for name in importing.locks():  # written by the registry as it started again
-        importing.lock(name).unlink()
-    refused = importing.site.regctl(*IMPORT, "--step", "two")
-    assert refused.exit_code == 6, str(refused)
-    assert "a step two got part of the way" in refused.stderr
-    done = importing.site.regctl(*IMPORT, "--step", "two", "--stopped", "--retry")
-    assert done.exit_code == 1, str(done)
+    assert site.regctl(*IMPORT, "--step", "two", "--stopped").exit_code == 1
     assert importing.locks() == set()
+    assert importing.mode() == "stopped"
     assert importing.bare("--step-two").returncode == 1  # the positive control
     assert importing.locks() == {"filesystem-in-use"}
+    importing.mend_tags()
+    site.ok(*IMPORT, "--step", "two")
+    assert importing.tags() == importing.tree_tags()
 
 
 def test_nothing_to_import_and_a_missing_disk_are_clear_before_anything_changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -83,7 +84,25 @@ class Importing:
         """Run the program's own import, without regctl."""
         server = self.site.server
         assert isinstance(server, GitlabServer)
-        return server.run("database", "import", "--log-to-stdout", *flags)
+        kept = server.config_file.read_bytes(), server.config_file.stat()
+        try:
+            return server.run("database", "import", "--log-to-stdout", *flags)
+        finally:  # it writes the file anew, and a newer one than its process is refused
+            server.config_file.write_bytes(kept[0])
+            os.utime(server.config_file, ns=(kept[1].st_atime_ns, kept[1].st_mtime_ns))
+
+    def break_tags(self) -> None:
+        """Have the database refuse every tag, so that the program fails in its step two."""
+        self.rows(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'no tag today'; END $$"
+        )
+        self.rows("CREATE TRIGGER refuse BEFORE INSERT ON tags FOR EACH ROW EXECUTE FUNCTION public.refuse()")
+
+    def mend_tags(self) -> None:
+        """Take `break_tags` back."""
+        self.rows("DROP TRIGGER refuse ON tags")
+        self.rows("DROP FUNCTION public.refuse()")
 
     def mode(self) -> str:
         """What a write meets now: writable, read-only or stopped."""
