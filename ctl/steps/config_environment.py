@@ -80,24 +80,24 @@ def _judge(
 
 def _flags(world: World, registry: str, host: str) -> Iterator[tuple[str, str, str, str]]:
     """Compare the flags that the service would get, and those that its process has, with the site's."""
-    node = world.node(registry, host)
+    node, wanted = world.node(registry, host), feature_environment(world, registry)
+    process = world.service(registry, host).state().process
+    live = serving.environment(world.host(host), process) if process is not None else {}
+    other = [name for name, value in wanted.items() if live and live.get(name) != value]
     missing = wrong_flags(world, registry, host)
+    if node.environment_file is None and live and not other:
+        return  # where the service has them from is not ours to know
     if missing:
         shown = ", ".join(f"{name}={value}" for name, value in missing.items())
         where = node.environment_file or "its service's environment"
-        if node.environment_file:
-            hint = f"`regctl config apply {registry}` writes it there"
-        else:
+        hint = f"`regctl config apply {registry}` says them there"
+        if not node.environment_file:
             hint = (
-                "name the unit's EnvironmentFile as `environment_file` of the node: regctl then writes them"
+                "name the unit's EnvironmentFile as `environment_file` of the node: regctl writes them there"
             )
         yield "", f"feature flags are not said outright: {where} lacks {shown}", hint, "warning"
-    process = world.service(registry, host).state().process
     if process is None:
         return
-    live = serving.environment(world.host(host), process)
-    wanted = feature_environment(world, registry)
-    other = [name for name, value in wanted.items() if live and live.get(name) != value]
     if other and not missing:
         message = f"process {process.pid} was started with other feature flags: {', '.join(other)}"
         yield "", message, f"`regctl service restart {registry}` starts it with the site's", "warning"

@@ -21,9 +21,11 @@ from ctl.config.settings import differences, overlay
 from ctl.engines.gitlab_database import POOL
 from ctl.engines.metadata import metadata_of
 from ctl.errors import RefusedError
+from ctl.hosts import serving
 from ctl.secret import Secret
 from ctl.steps.config_environment import wrong_flags
 from ctl.steps.node_doors import sha256
+from ctl.steps.registry_program import feature_environment
 
 if TYPE_CHECKING:
     from ctl.config.models import Node, Registry
@@ -75,7 +77,7 @@ def asked_of_site(world: World, registry: str, host: str, data: bytes) -> Asked:
     over = overlay({"database": login} if login else {}, described.config)
     now = world.engine(registry).parse_config(data).data
     over = overlay(_pool(world, registry, overlay(now, over)), over)
-    return asked(world, registry, data, over, wrong_flags(world, registry, host))
+    return asked(world, registry, data, over, _flags(world, registry, host))
 
 
 def asked(
@@ -157,6 +159,17 @@ def _read(world: World, node: Node) -> bytes | None:
         return world.host(node.host).read(node.config_file)
     except FileNotFoundError:
         return None
+
+
+def _flags(world: World, registry: str, host: str) -> dict[str, str]:
+    """Return the feature flags to ask for: those that the service lacks, as far as that can be seen."""
+    node = world.node(registry, host)
+    if node.environment_file is not None or node.service.kind == "process":
+        return wrong_flags(world, registry, host)
+    process = world.service(registry, host).state().process
+    live = serving.environment(world.host(host), process) if process is not None else {}
+    wanted = feature_environment(world, registry) if live else {}
+    return {name: value for name, value in wanted.items() if live.get(name) != value}
 
 
 def _laid(now: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,8 +27,13 @@ def writes_flags(world: World, registry: str, node: str) -> bool:
     A process that regctl starts by itself gets them without a file.
     """
     described = world.node(registry, node)
-    by_file = described.service.kind != "process" and described.environment_file is not None
-    return by_file and bool(wrong_flags(world, registry, node))
+    path = described.environment_file
+    if described.service.kind == "process" or path is None:
+        return False
+    info = world.host(node).stat(path)
+    if info is not None and info.kind == "directory":  # another tool's, a file for each variable
+        return False
+    return bool(wrong_flags(world, registry, node))
 
 
 class SetFeatureFlags(Undoable):

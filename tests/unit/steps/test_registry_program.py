@@ -13,12 +13,12 @@ from ctl.engines.gitlab import Gitlab
 from ctl.errors import ConfigError, RefusedError
 from ctl.hosts.base import Command
 from ctl.recipes.model import Target
-from ctl.steps.config_environment import wrong_flags
+from ctl.steps.config_environment import mistakes, wrong_flags
 from ctl.steps.metadata_doors import metadata_database, programs
-from ctl.steps.omnibus import generated_reason
+from ctl.steps.omnibus import asked_of_site, generated_reason
 from ctl.steps.registry_program import program
 from ctl.steps.set_feature_flags import SetFeatureFlags, writes_flags
-from ctl.testing import MemoryHost
+from ctl.testing import MemoryHost, MemoryService
 from ctl.testing.world import MemoryRun, MemoryWorld
 
 VARIABLES = "/etc/default/registry"
@@ -190,6 +190,36 @@ def test_a_process_that_regctl_starts_needs_no_file() -> None:
     made = world()
     assert set(SERVICES) <= set(wrong_flags(made, "main", "here"))
     assert not writes_flags(made, "main", "here")  # nowhere to write them: `config check` says so
+
+
+def test_gitlab_ctl_is_asked_for_flags_only_where_it_is_seen_that_they_lack() -> None:
+    """Asked for although they are there, they would be waited for without end."""
+    made = world(kind="runit", generated_by="omnibus")
+    service = MemoryService(made.hosts["here"])
+    made.services["main", "here"] = service
+    text = b"version: 0.1\n"
+    assert asked_of_site(made, "main", "here", text).fragment is None  # it does not run: nobody knows
+    service.start()
+    process = service.state().process
+    assert process is not None
+    flags = Gitlab().feature_environment(made.registry("main").features.model_dump())
+    environ = "\0".join(f"{name}={value}" for name, value in flags.items())
+    place = f"/proc/{process.pid}"
+    made.hosts["here"].make_directory(place, mode=0o755)
+    made.hosts["here"].write(f"{place}/environ", b"PATH=/bin\0", mode=0o400)
+    lacking = asked_of_site(made, "main", "here", text).fragment
+    assert lacking is not None
+    assert "'REGISTRY_FF_ENFORCE_LOCKFILES' => 'true'" in lacking.text
+    made.hosts["here"].write(f"{place}/environ", environ.encode(), mode=0o400)
+    assert asked_of_site(made, "main", "here", text).fragment is None
+    assert list(mistakes(made, "main", "here", {})) == []
+
+
+def test_a_folder_of_variables_is_not_written() -> None:
+    made = world(environment_file="/opt/env")
+    made.hosts["here"].make_directory("/opt/env", mode=0o755)
+    assert set(SERVICES) <= set(wrong_flags(made, "main", "here"))
+    assert not writes_flags(made, "main", "here")
 
 
 # -- whose file it is -------------------------------------------------------------------------------------
