@@ -159,13 +159,13 @@ def hindrances(evidence: BackendEvidence, *, importing: bool = False) -> Iterato
             value = "true" if asked == "database" else "prefer"
             yield Hindrance(
                 f"the configuration on {host} says database.enabled: {value}",
-                "the registry keeps its content in its metadata database; use its online collection",
+                "the registry keeps its content in its metadata database; `regctl gc status` looks there",
             )
     for host, serves in evidence.header.items():
         if serves:
             yield Hindrance(
                 f"the registry on {host} says that it serves from its metadata database",
-                "its tree holds only part of the truth; use its online collection",
+                "its tree holds only part of the truth; `regctl gc status` shows its online collection",
             )
     if not importing and (evidence.holds_repositories or evidence.holds_tags):
         what = f"{evidence.tags} tags" if evidence.holds_tags else f"{evidence.repositories} repositories"
