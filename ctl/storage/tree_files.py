@@ -172,7 +172,7 @@ class TreeFiles:
         while os.path.lexists(target):  # it went before: what this run found first is what comes back
             number += 1
             target = os.path.join(self.folder, f"later-{number}", path)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        self._make_own(os.path.dirname(target))
         return target
 
     def _record(self, path: str, how: str) -> None:
@@ -193,8 +193,9 @@ class TreeFiles:
 
     def _make_own(self, folder: str) -> None:
         """Make a folder of ours; nobody but us needs to look into it."""
-        if not os.path.isdir(folder):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+        for one in (os.path.dirname(self.folder), self.folder, folder):
+            if not os.path.isdir(one):
+                os.makedirs(one, mode=0o700, exist_ok=True)
 
     def _make_folder(self, folder: str) -> None:
         """Create a folder and its parents like the nearest one there: same owner, group and mode.
