@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,15 +108,18 @@ def steps_page() -> str:
         ]
         arguments = ", ".join(f"`{name}`" for name in step.model_fields)
         summary = (inspect.getdoc(step) or "").split("\n", 1)[0].replace("|", "\\|")
-        rows.append(f"| `{step.__name__}` | {', '.join([kind, *marks])} | {summary} | {arguments} |")
+        name = re.sub(r"(?<!^)([A-Z])", r"-\1", step.__name__).lower()  # as ctl.builtins registers it
+        rows.append(
+            f"| `{step.__name__}` | `{name}` | {', '.join([kind, *marks])} | {summary} | {arguments} |"
+        )
     return f"""# Steps and scopes
 
 Every effect of regctl is one of these. A scope is left again whatever happens. A step runs only after
 all checks of its recipe have passed, and its effect is measured afterwards. `regctl run show` names them
 as they stand here.
 
-| name | kind | does | arguments |
-|---|---|---|---|
+| name | in a recipe | kind | does | arguments |
+|---|---|---|---|---|
 {chr(10).join(rows)}
 """
 

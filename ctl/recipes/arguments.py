@@ -55,7 +55,7 @@ class ArgumentReader(Names):
     def _consent(self, arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
         """A text that loses data by itself would do so under --yes."""
         if CONSENT in arguments:
-            what = f"only `regctl recipe run --{CONSENT.replace('_', '-')}` says so: leave it out"
+            what = "only `regctl recipe run --accept-data-loss` says so: leave it out"
             yield self.at((*path, "with", CONSENT), what, key=True)
 
     def _fields(self, kind: type[Step], arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
