@@ -101,10 +101,9 @@ def test_a_crash_at_any_point_leaves_the_old_file_or_the_new_one(root: Path, cal
                 raise OSError(5, "Input/output error")
             return real(*arguments, **options)
 
-        with mock.patch.object(os, call, dying):
-            with contextlib.suppress(RegctlError):
-                TreeFiles(str(root), "run").put(f"{BASE}/a/link", b"new")
-                TreeFiles(str(root), "run").put(f"{BASE}/new/folder/link", b"new")
+        with mock.patch.object(os, call, dying), contextlib.suppress(RegctlError):
+            TreeFiles(str(root), "run").put(f"{BASE}/a/link", b"new")
+            TreeFiles(str(root), "run").put(f"{BASE}/new/folder/link", b"new")
         assert (root / BASE / "a/link").read_bytes() in (b"old", b"new")
         new = root / BASE / "new"
         assert (
