@@ -130,7 +130,8 @@ def test_an_index_of_ten_thousand_children_is_imported(oracle: Oracle, seeded: C
 
 
 def _random_damage(oracle: Oracle, seeded: Callable[..., Path], seed: int) -> None:
-    root = seeded([], SeedPlan(4, 5, seed=seed, garbage=0))
+    shape = "indexes" if seed % 2 else "mixed"
+    root = seeded([], SeedPlan(4, 5, seed=seed, garbage=0, shape=shape))
     done = damage(root, random.Random(seed), 10)
     before = picture(root)
     judged = judge(root)

@@ -131,7 +131,18 @@ def _odd_folder(root: Path, chance: random.Random) -> str:
     return f"{path} made"
 
 
+def _linked_folder(root: Path, chance: random.Random) -> str:
+    """Move a folder to another place and leave a symbolic link to it, as a full disk makes people do."""
+    folders = sorted(path for path in (root / _V2).rglob("*") if path.is_dir() and not path.is_symlink())
+    path = chance.choice(folders)
+    place = root / f"elsewhere-{len(list(root.iterdir()))}"
+    path.rename(place)
+    path.symlink_to(place)
+    return f"{path} -> {place}"
+
+
 ACTS: tuple[Act, ...] = (
+    _linked_folder,
     _contents(_TAG),
     _contents(_REVISION),
     _contents(_LAYER),

@@ -144,7 +144,8 @@ def _everything(judged: Judged) -> tuple[Any, ...]:
 @pytest.mark.parametrize("seed", range(12))
 def test_any_damage_is_read_without_a_fault_and_can_be_quarantined(tmp_path: Path, seed: int) -> None:
     root = tmp_path / "t"
-    seed_tree(str(root), SeedPlan(4, 5, seed=seed, garbage=0))
+    shape = "indexes" if seed % 2 else "mixed"
+    seed_tree(str(root), SeedPlan(4, 5, seed=seed, garbage=0, shape=shape))
     damage(root, random.Random(seed), 25)
     before = picture(root)
     judged = judge(root)
