@@ -65,7 +65,7 @@ def write(site: SiteUnderTest, name: str, text: str) -> Path:
     return path
 
 
-def standing(site: SiteUnderTest) -> tuple[bytes, list[str], list[int]]:
+def standing(site: SiteUnderTest) -> tuple[bytes, list[str], list[tuple[str, int]]]:
     names = sorted(path.name for path in site.server.folder.iterdir())
     return site.server.config_file.read_bytes(), names, site.processes()
 

@@ -39,7 +39,7 @@ def read(items: str, head: str = HEAD) -> RecipeText:
     return read_recipe((head + items).encode(), RecipeFile("any", "any.yml", "site"), Words())
 
 
-def built(world: Any, items: str, head: str = HEAD, consent: bool = False, **given: Any) -> Built:
+def built(world: Any, items: str, head: str = HEAD, consent: Any = False, **given: Any) -> Built:
     around = Surroundings(world, "/etc/regctl/site.yml", "/etc/regctl/secrets", "1.2", consent)
     return build(read(items, head), Words(), around, given)
 
