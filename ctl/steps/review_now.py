@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 BATCH = 5_000  # tasks of one transaction: the workers wait for none of them for long
 
 # A task is queued with a date of its event's delay and up to 61 s from then: a date minus that delay is when
-# it was queued, or a little later. What failed before keeps its pause.
+# it was queued, or a little later. Both that and its creation must be past, because the delay may have been
+# changed since, and a task that is queued anew keeps its creation. What failed before keeps its pause.
 _DUE: LiteralString = (
     " q LEFT JOIN public.gc_review_after_defaults d ON d.event = q.event WHERE q.review_after > now()"
-    " AND q.review_count = 0"
+    " AND q.review_count = 0 AND q.created_at < now() - make_interval(secs => %s)"
     " AND q.review_after - coalesce(d.value, interval '1 day') < now() - make_interval(secs => %s)"
 )
 _QUEUES: dict[str, LiteralString] = {
@@ -84,7 +85,7 @@ class ReviewNow(Step):
             count = session.execute(
                 f"WITH due AS (SELECT {picked} FROM {table}{_DUE} LIMIT {BATCH} FOR UPDATE OF q SKIP LOCKED)"  # noqa: S608
                 f" UPDATE {table} AS t SET review_after = now() FROM due WHERE {joined}",
-                (self.settled_seconds,),
+                (self.settled_seconds, self.settled_seconds),
             )
             if not count:
                 return done
@@ -93,5 +94,5 @@ class ReviewNow(Step):
 
 
 def _count(session: Session, name: str, settled: float) -> int:
-    row = session.one(f"SELECT count(*) FROM {_QUEUES[name]}{_DUE}", (settled,))  # noqa: S608
+    row = session.one(f"SELECT count(*) FROM {_QUEUES[name]}{_DUE}", (settled, settled))  # noqa: S608
     return int(row[0]) if row else 0

@@ -168,9 +168,19 @@ def test_review_now_moves_only_what_was_queued_an_hour_ago(
     run_sql(
         postgres_server,
         site,
-        "UPDATE gc_blob_review_queue SET review_after = review_after - interval '2 hours' WHERE digest IN"
+        "UPDATE gc_blob_review_queue SET review_after = review_after - interval '2 hours',"
+        " created_at = created_at - interval '2 hours' WHERE digest IN"
         " (SELECT digest FROM gc_blob_review_queue ORDER BY digest LIMIT 2)",
     )
+    for number, half in enumerate(
+        ("review_after", "created_at")
+    ):  # as if the delay was changed, or it was queued anew
+        run_sql(
+            postgres_server,
+            site,
+            f"UPDATE gc_blob_review_queue SET {half} = {half} - interval '2 hours' WHERE digest IN (SELECT"
+            f" digest FROM gc_blob_review_queue ORDER BY digest DESC LIMIT 1 OFFSET {number})",
+        )
     done = site.ok("gc", "drain", "--for", "1s", "--review-now", "--yes")
     assert done["reviewed_now"] == 2
     left = run_sql(postgres_server, site, fresh)[0][0]
