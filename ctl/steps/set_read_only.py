@@ -11,6 +11,7 @@ from ctl.errors import Outcome, RefusedError, RegctlError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target, Undoable
 from ctl.report.model import Text
 from ctl.steps.node_doors import sha256
+from ctl.steps.omnibus import RECONFIGURE, SETTINGS_FILE, is_generated
 from ctl.steps.read_only import READ_ONLY_KEY, preview_closing
 from ctl.steps.read_only_checks import NEWER_NAME, environment_problems, loaded_problems, problems
 from ctl.steps.read_only_node import ReadOnlyNode
@@ -125,6 +126,16 @@ def way_back(node: ReadOnlyNode) -> WayBack | None:
     return None
 
 
+def _opening_hint(node: ReadOnlyNode) -> str:
+    """Say how to open a node that somebody else has closed."""
+    if is_generated(node.here.world, node.registry, node.host_name):
+        return f"take readonly out of registry['storage'] in {SETTINGS_FILE}, then run `{RECONFIGURE}`"
+    return (
+        f"if you mean it, set {READ_ONLY_KEY}: false in {node.config_file} and restart it by "
+        "regctl service restart"
+    )
+
+
 def _edited(way: WayBack, data: bytes) -> bool:
     """Say whether the file is neither the original nor what we made of it."""
     return sha256(data) not in (way.before["ours"], way.before["sha256"])
@@ -156,8 +167,7 @@ class ClearReadOnly(Step):
             if node.engine.is_read_only(node.parsed(data).data):
                 yield Problem(
                     f"{node.name} is read-only by its own configuration, not by regctl; it is not opened",
-                    f"if you mean it, set {READ_ONLY_KEY}: false in {node.config_file} and restart it by "
-                    "regctl service restart",
+                    _opening_hint(node),
                 )
             return
         if _edited(way, data) and node.engine.is_read_only(node.parsed(data).data):
