@@ -112,7 +112,10 @@ def _read(file: RecipeFile) -> bytes:
         with open(file.path, "rb") as stream:
             for number in (stream.fileno(), os.path.dirname(file.path) or "."):
                 mode = os.stat(number).st_mode
-                if mode & 0o002 and not mode & 0o1000:
+                mounted = not isinstance(number, int) and os.statvfs(number).f_flag & os.ST_RDONLY
+                if (
+                    mode & 0o002 and not mode & 0o1000 and not mounted
+                ):  # a ConfigMap's folder is open, but fixed
                     place = file.path if isinstance(number, int) else number
                     raise ConfigError(
                         f"everybody may write to {place}, which says what regctl runs",

@@ -27,6 +27,7 @@ def enable_db(
     registry: str,
     imports: str,
     admin: str | None = None,
+    quarantine: bool = False,
     retry: bool = False,
     skip_recent_seconds: int | None = None,
 ) -> Recipe:
@@ -40,6 +41,7 @@ def enable_db(
         metadata_database(world, registry).name,
         how,  # type: ignore[arg-type]
         admin=admin or "",
+        quarantine=quarantine,
         retry=retry,
         skip_recent_seconds=skip_recent_seconds,
     )
