@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ctl.catalog.compare import BROKEN, MISSING
+from ctl.catalog.compare import BROKEN, EXTRA, MISSING
 from ctl.catalog.digests import blob_path, layer_path, revision_path, tag_path
 from ctl.catalog.metadata_compare import MetadataComparison, MetadataDifference, Open
 from ctl.catalog.model import Finding
 from ctl.catalog.tree import REPOSITORIES
 
 _HASH = re.compile(r"(sha256|sha512)/(?:[0-9a-f]{2}/)?([0-9a-f]{64,128})(?:/|\Z)")
+
+# Entries that the importer takes as they are and that regctl's reader does not.
+_NOT_FOLLOWED = frozenset({"symlink", "illegal-repository-name", "illegal-tag-name", "link-mismatch"})
 
 # Every word that `explained_by` can have beside the pre-flight's kinds; docs/reference/registry-verify.md
 # says the same, and a test compares the two.
@@ -71,10 +74,22 @@ class Skips:
     tags: dict[tuple[str, str], str] = field(default_factory=dict)
     digests: dict[tuple[str, str], str] = field(default_factory=dict)  # (repository or "", digest)
     paths: dict[str, str] = field(default_factory=dict)
+    taken: Skips | None = None  # those among them that the importer takes in all the same
 
     @classmethod
     def of(cls, found: Iterable[Skip], odd: Iterable[Finding] = ()) -> Skips:
         """Sort findings; the pre-flight's word comes before the reader's."""
+        everything = list(found)
+        findings = list(odd)
+        skips = cls._of(everything, findings)
+        skips.taken = cls._of(
+            [one for one in everything if one.effect == "alter"],
+            [one for one in findings if one.kind in _NOT_FOLLOWED],
+        )
+        return skips
+
+    @classmethod
+    def _of(cls, found: Iterable[Skip], odd: Iterable[Finding]) -> Skips:
         skips = cls()
         for one in found:
             if one.effect == "info":
@@ -94,7 +109,8 @@ class Skips:
         self.digests.setdefault(("", digest), kind)
 
     def _path(self, path: str, repository: str, kind: str) -> None:
-        self.paths.setdefault(path, kind)
+        if path:
+            self.paths.setdefault(path, kind)
         for algorithm, digits in _HASH.findall(path):
             self._digest(repository, f"{algorithm}:{digits}", kind)
 
@@ -156,6 +172,8 @@ def _all_were_imported(result: MetadataComparison, dropped: int) -> bool:
 def _why(one: Open, skips: Skips, lost: dict[tuple[str, str], str], moved: set[tuple[str, str]]) -> str:
     difference = one.difference
     repository = difference.repository
+    if difference.kind == EXTRA:  # what the importer drops is no reason for being in the database
+        skips = skips.taken or Skips()
     if difference.kind == BROKEN and difference.what == "blob":
         digest = difference.expected.partition(" ")[0]
         return skips.of_digest(repository, digest) or skips.tags.get((repository, difference.name), "")

@@ -122,6 +122,19 @@ def test_an_entry_below_one_that_the_reader_does_not_follow() -> None:
     assert sorted(reasons(result)) == ["", "illegal-repository-name", "illegal-repository-name"]
 
 
+def test_what_an_import_drops_excuses_nothing_that_is_there() -> None:
+    extra = MetadataDifference("extra", "manifest", "a", DIGEST, "not there", DIGEST)
+    found = [
+        Found("missing-revision", path=revision_path("a", DIGEST), repository="a", digest=DIGEST),
+        Found("link-names-another", repository="a", digest=OTHER, effect="alter"),
+    ]
+    result = compared()
+    result.wait(extra)
+    result.wait(MetadataDifference("extra", "manifest", "a", OTHER, "not there", OTHER))
+    explain(result, Skips.of(found, [Finding(revision_path("a", DIGEST), "empty-link", "")]))
+    assert reasons(result) == ["", "link-names-another"]
+
+
 def test_a_digest_in_a_findings_path_counts_for_its_repository_first() -> None:
     skips = Skips.of(
         [
