@@ -443,6 +443,20 @@ def test_a_stopped_node_whose_port_is_taken_is_not_taken_for_stopped() -> None:
         assert any("something listens on port 5000" in message for message in blocking(step, node))
 
 
+def test_a_node_that_is_stopped_here_is_not_closed_while_its_address_accepts_pushes() -> None:
+    node = Node("/state", running=False)
+    for step in (STEP, STOP):
+        assert blocking(step, node) == []
+    node.registry.running = True  # another machine answers at this address
+    for step in (STEP, STOP):
+        assert any(
+            "is stopped here, but http://127.0.0.1:5000 accepts" in one for one in blocking(step, node)
+        )
+    node.registry.read_only = True
+    for step in (STEP, STOP):
+        assert blocking(step, node) == []
+
+
 def test_an_unreadable_file_is_a_configuration_error() -> None:
     node = Node("/state")
     node.edit(b"version: 0.1\n\tstorage:\n")
