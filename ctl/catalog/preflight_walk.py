@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ctl.storage.base import Storage, Survey
 
 MANIFESTS = "_manifests"
+LINKS = 2  # symbolic links in one path: two that lead upwards would double the tree at every level
 _DEEPEST = NAME_LIMIT  # levels: a name of one letter each is longer than any repository's
 
 
@@ -29,6 +30,7 @@ class Place:
 
     name: str
     hidden_by: str = ""
+    links: int = 0  # symbolic links on the way
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ def _entries(
 ) -> Iterator[Place]:
     """Go through one folder as the importer does; yield the folders to enter."""
     entries = {name: True for name in survey.names} | {name: False for name, _ in survey.others}
+    linked = {name for name, kind in survey.others if kind == "symlink"}
     for name, is_folder in _followed(storage, place, survey, walked):
         if is_folder is None:
             del entries[name]
@@ -88,7 +91,8 @@ def _entries(
             _repository(place, hidden_by, entries[name], walked)
         elif not name.startswith("_"):
             if entries[name]:
-                yield Place(f"{place.name}/{name}" if place.name else name, hidden_by)
+                below = f"{place.name}/{name}" if place.name else name
+                yield Place(below, hidden_by, place.links + (name in linked))
             continue
         if not entries[name] and not hidden_by:
             hidden_by = path
@@ -106,8 +110,12 @@ def _followed(
     for name, path, answer in zip(
         names, paths, storage.survey((f"{path}/.", None) for path in paths), strict=True
     ):
-        if not answer.problem:
+        if not answer.problem and place.links < LINKS:
             yield name, True
+        elif not answer.problem:
+            reason = f"more than {LINKS} symbolic links in one path, as in a circle: it is not followed"
+            walked.findings.append(found(path, "broken-folder", reason, move=path, hidden_by=place.hidden_by))
+            yield name, None
         elif answer.problem == "missing":
             yield name, None
         else:

@@ -100,7 +100,7 @@ class Quarantine(Undoable):
         only = {one.repository for one in first}
         still = {one.move for one in read_preflight(here.world, self.registry, only=only).moves()}
         # a push between the two looks may have mended an entry: its print would then be a healthy one's
-        return aside.move((item for item in items if item.path in still), header, here.run.guard)
+        return aside.move((item for item in items if item.asked in still), header, here.run.guard)
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
         """It is always safe to go on: what is moved already stays moved."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterable, Iterator
 
 ENTRIES = 200_000  # below one folder; more are not what a registry's tag or repository looks like
 
@@ -29,3 +30,12 @@ def look(path: str) -> str:
             names = sorted(os.listdir(place), reverse=True)
             todo += [(f"{place}/{one}", f"{name}/{one}") for one in names]
     return hashed.hexdigest()
+
+
+def outermost(entries: Iterable[tuple[str, dict[str, str]]]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each entry that lies within no other one, once."""
+    last = ""
+    for path, about in sorted(entries, key=lambda entry: entry[0].split("/")):
+        if not last or (path != last and not path.startswith(last + "/")):
+            last = path
+            yield path, about

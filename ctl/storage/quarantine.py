@@ -19,7 +19,7 @@ from typing import Any
 
 from ctl.errors import RefusedError, RegctlError, UsageError
 from ctl.storage.durable import sync_folder, write_durably
-from ctl.storage.entry_print import look
+from ctl.storage.entry_print import look, outermost
 from ctl.storage.renaming import rename_new
 
 FOLDER = ".regctl-quarantine"
@@ -34,6 +34,7 @@ class Item:
     seen: str
     parent_mtime_ns: int
     about: Mapping[str, str] = field(default_factory=dict)  # kind, repository, tag, reason: for people
+    asked: str = ""  # the path as it was asked for, which may go through symbolic links
 
 
 class Quarantine:
@@ -74,13 +75,25 @@ class Quarantine:
         """
         number = sum(1 for _ in self.items())
         found: list[Item] = []
-        for path, about in _outermost(entries):
+        real = [(self._real(path), {**about, "": path}) for path, about in entries]
+        for path, about in outermost(real):
             place = self._place(path)
+            asked = about.pop("")
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 parent = os.stat(os.path.dirname(place)).st_mtime_ns
-                found.append(Item(number, path, look(place), parent, dict(about)))
+                found.append(Item(number, path, look(place), parent, about, asked))
                 number += 1
         return found
+
+    def _real(self, path: str) -> str:
+        """Return a path without symbolic links on the way, so that one entry has one path.
+
+        One that leads out of the storage stays as it is.
+        """
+        folder, name = os.path.split(self._place(path))
+        root = os.path.realpath(self.root)
+        real = os.path.realpath(folder)
+        return f"{real}/{name}"[len(root) + 1 :] if real.startswith(f"{root}/") else path
 
     def move(
         self, items: Iterable[Item], header: Mapping[str, Any], guard: Callable[[], None] = lambda: None
@@ -210,7 +223,8 @@ class Quarantine:
             parents.add(os.path.dirname(place))
             moved += 1
         for parent in parents:
-            sync_folder(parent)
+            with contextlib.suppress(FileNotFoundError):  # it was reached through a link that moved
+                sync_folder(parent)
         sync_folder(self._items)
         self._note_left(items)
         return moved, changed
@@ -281,15 +295,6 @@ def quarantines(root: str) -> list[str]:
         return sorted(os.listdir(os.path.join(root, FOLDER)))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _outermost(entries: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield each entry that lies within no other one, once."""
-    last = ""
-    for path, about in sorted(entries, key=lambda entry: entry[0].split("/")):
-        if not last or (path != last and not path.startswith(last + "/")):
-            last = path
-            yield path, about
 
 
 def _not_moved(path: str, error: OSError) -> RegctlError:
