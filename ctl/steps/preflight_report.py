@@ -118,4 +118,5 @@ def quarantine_report(registry: str, run: RunReport, step: str) -> Report:
     hints: tuple[str, ...] = ()
     if step == "Quarantine" and run.id and data["moves"]:
         hints = (f"`regctl registry quarantine undo {run.id}` brings everything back as it was",)
-    return Report("registry-quarantine", run.outcome, data, tuple(blocks), hints)
+    command = "registry-quarantine" if step == "Quarantine" else "registry-quarantine-undo"
+    return Report(command, run.outcome, data, tuple(blocks), hints)

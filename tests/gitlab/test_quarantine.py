@@ -95,6 +95,7 @@ def test_from_every_damage_to_a_complete_import_and_back(site: GitlabSite) -> No
     assert refused.exit_code == 6, refused  # the import has set the lock file
     back = site.regctl("registry", "quarantine", "undo", run_id(moved), "--yes")
     assert back.exit_code == 0, back
+    assert back.json["schema"] == "regctl/registry-quarantine-undo/1"
     assert back.json["moves"] == moved.json["moves"]
     assert without_locks(root) == before
     assert site.ok("registry", "quarantine", "list")["quarantines"] == []
