@@ -16,6 +16,7 @@ from ctl.catalog.tree import REPOSITORIES
 _HASH = re.compile(r"(sha256|sha512)/(?:[0-9a-f]{2}/)?([0-9a-f]{64,128})(?:/|\Z)")
 
 # Entries that the importer takes as they are and that regctl's reader does not.
+_TAKEN = frozenset({"link-names-another", "layer-missing"})  # of a large config; a layer is left out
 _NOT_FOLLOWED = frozenset({"symlink", "illegal-repository-name", "illegal-tag-name", "link-mismatch"})
 
 # Every word that `explained_by` can have beside the pre-flight's kinds; docs/reference/registry-verify.md
@@ -83,7 +84,7 @@ class Skips:
         findings = list(odd)
         skips = cls._of(everything, findings)
         skips.taken = cls._of(
-            [one for one in everything if one.effect == "alter"],
+            [one for one in everything if one.kind in _TAKEN],
             [one for one in findings if one.kind in _NOT_FOLLOWED],
         )
         return skips
