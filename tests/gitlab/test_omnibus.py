@@ -200,17 +200,16 @@ def test_no_secret_is_ever_shown_and_the_password_stays_in_its_file(
     secret.write_text("another-word\n")
     secret.chmod(0o600)
     change(site, {"database": {"pool": {"maxidle": 5}, "password": f"file:{secret}"}})
-    for output in ("table", "json", "jsonl"):
-        for arguments in (
-            ("config", "diff"),
-            ("config", "render"),
-            ("config", "apply", "--dry-run"),
-            ("config", "apply", "--yes"),
-            ("config", "check"),
-        ):
-            done = site.regctl(*arguments, output=output)
-            for word in (SECRET, PASSWORD, "another-word"):
-                assert word not in done.stdout + done.stderr, arguments
+    for output, *arguments in (
+        ("table", "config", "diff"),
+        ("json", "config", "render"),
+        ("table", "config", "apply", "--dry-run"),
+        ("jsonl", "config", "apply", "--yes"),
+        ("json", "config", "check"),
+    ):
+        done = site.regctl(*arguments, output=output)
+        for word in (SECRET, PASSWORD, "another-word"):
+            assert word not in done.stdout + done.stderr, arguments
     text = site.lines.read_text()
     assert "another-word" not in text
     database = assignments(text)["database"]
