@@ -61,6 +61,9 @@ class DirectDatabase:
             connection.execute("SET default_transaction_read_only = on")
         return PostgresSession(cast(Any, connection), self.name)
 
+    def pooling(self) -> Any:
+        raise NotImplementedError
+
     def client_command(self, *, read_only: bool = False) -> Any:
         raise NotImplementedError
 
