@@ -96,7 +96,8 @@ def read_content(session: Session) -> ImportContent:
     """Read how far the import has come; the schema must be there."""
     repositories, marked, oldest = session.one(_PROGRESS) or (0, 0, None)
     tags = bool((session.one("SELECT EXISTS (SELECT FROM public.tags)") or (False,))[0])
-    found = session.one(_TRACES) or ()
+    # They matter only where there are tags to take out, and take their time over hundreds of partitions.
+    found = (session.one(_TRACES) or ()) if tags else ()
     traces = tuple(word for word, there in zip(_TRACE_WORDS, found, strict=False) if there)
     return ImportContent(repositories, marked, oldest, tags, traces)
 

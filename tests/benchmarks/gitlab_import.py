@@ -73,11 +73,21 @@ class Bench:
     """One tree, one PostgreSQL, a fresh database for each import."""
 
     def __init__(self, folder: Path, repositories: int, tags: int) -> None:
-        self.folder, self.postgres = folder, PostgresServer().start()
+        self.folder, self.postgres = folder, PostgresServer()
         self.tree = folder / "storage"
         seed_tree(str(self.tree), SeedPlan(repositories, tags))
-        self.template = self.postgres.template(self._migrate, "bench_migrated")
-        self.number = 0
+        self.template, self.number = "", 0
+
+    def __enter__(self) -> Bench:
+        try:
+            self.template = self.postgres.start().template(self._migrate, "bench_migrated")
+        except BaseException:
+            self.postgres.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.postgres.remove()
 
     def _migrate(self, address: DatabaseAddress) -> None:
         with self.postgres.connect() as connection:
@@ -147,13 +157,12 @@ def main() -> None:
     parser.add_argument("--tags", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="regctl-bench-") as name:
-        bench = Bench(Path(name), given.repositories, given.tags)
-        try:
-            imports = [whole(bench) for _ in range(given.rounds)]
-            windows = [window(bench) for _ in range(given.rounds)]
-        finally:
-            bench.postgres.remove()
+    with (
+        tempfile.TemporaryDirectory(prefix="regctl-bench-") as name,
+        Bench(Path(name), given.repositories, given.tags) as bench,
+    ):
+        imports = [whole(bench) for _ in range(given.rounds)]
+        windows = [window(bench) for _ in range(given.rounds)]
     ratio = statistics.median(ours / bare for bare, ours, _ in imports)
     overhead = statistics.median(ours - bare for bare, ours, _ in windows)
     result = {
