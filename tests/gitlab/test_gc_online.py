@@ -17,6 +17,8 @@ from tests.support.gitlab_state import push_some, put_to, server_of
 from tests.support.postgres import DatabaseAddress, PostgresServer
 from tests.support.site import SiteUnderTest
 
+PATIENCE = 240.0  # seconds, for a machine with much else to do
+
 
 @pytest.fixture
 def site(
@@ -109,12 +111,12 @@ def test_drain_is_faster_for_a_while_and_brings_the_very_bytes_back(site: SiteUn
     assert site.server.config_file.read_bytes() == before
     running = site.start("gc", "drain", "--for", "3s", "--interval", "100ms", "--yes")
     fast: dict[str, Any] = {}
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while running.poll() is None and time.monotonic() < until:
         now = config(site)
         fast = now or fast
         time.sleep(0.05)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, err.decode()
     assert fast["blobs"] == {"interval": "100ms"}
     assert fast["manifests"] == {"interval": "100ms"}
@@ -134,12 +136,12 @@ def test_drain_is_faster_for_a_while_and_brings_the_very_bytes_back(site: SiteUn
 def test_a_drain_that_was_killed_is_taken_back_by_resume(site: SiteUnderTest) -> None:
     before = site.server.config_file.read_bytes()
     running = site.start("gc", "drain", "--for", "1h", "--yes")
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while not config(site) and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(1)
     running.kill()
-    running.communicate(timeout=60)
+    running.communicate(timeout=PATIENCE)
     assert config(site)["noidlebackoff"] is True
     done = site.regctl("run", "resume", "--leave-only", "--yes")
     assert site.server.config_file.read_bytes() == before, str(done)
@@ -239,12 +241,12 @@ def test_drain_until_idle_reviews_everything_that_is_due(
 def test_a_drain_that_is_interrupted_puts_everything_back(site: SiteUnderTest) -> None:
     before = site.server.config_file.read_bytes()
     running = site.start("gc", "drain", "--for", "1h", "--yes", output="jsonl")
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while not config(site) and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(3)
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=90)
+    _, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130, err.decode()
     assert site.server.config_file.read_bytes() == before
     status = site.ok("status")
