@@ -168,7 +168,10 @@ def test_a_plugin_adds_an_engine_and_a_storage_driver(site_file: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_site(str(site_file), model)
     told = "\n".join(caught.value.details)
-    assert "registries.main.engine: must be distribution or gitlab or tape, not 'tap'; did you mean \"tape\"?" in told
+    assert (
+        "registries.main.engine: must be distribution or gitlab or tape, not 'tap'; did you mean \"tape\"?"
+        in told
+    )
     site_file.write_text(GOOD.replace("rootdirectory:", "rotdirectory:"))
     with pytest.raises(ConfigError) as caught:
         load_site(str(site_file), model)
