@@ -133,13 +133,44 @@ def _validate(merged: Located, model: type[Site] | None, mistakes: list[Mistake]
     try:
         site = checked.model_validate(plain)
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        found: list[dict[str, Any]] = [{**one} for one in error.errors(include_url=False)]
+        found += _behind_engine(checked, plain, found)
         mistakes += from_pydantic(found, merged, checked.model_json_schema())
     said = {mistake.path for mistake in mistakes}
     for path, what in cross_check(plain):
         if path not in said:
             mistakes.append(Mistake(locate(merged, path), path, what))
     return site
+
+
+def _behind_engine(
+    model: type[Site], plain: dict[str, Any], found: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return what else is wrong in registries of an unknown engine, which no engine's class has looked at.
+
+    They are judged by what every registry has; keys of their own may belong to that engine.
+    """
+    from pydantic import ValidationError
+
+    tags = ("union_tag_invalid", "union_tag_not_found")
+    names = {one["loc"][1] for one in found if one["type"] in tags and one["loc"][:1] == ("registries",)}
+    registries = {
+        name: {**one, "engine": "distribution"} if name in names else one
+        for name, one in (plain["registries"].items() if names else ())
+    }
+    try:
+        if names:
+            model.model_validate({**plain, "registries": registries})
+    except ValidationError as error:
+        again: list[dict[str, Any]] = [{**one} for one in error.errors(include_url=False)]
+        return [
+            one
+            for one in again
+            if one["loc"][0] == "registries"
+            and one["loc"][1] in names
+            and not (one["type"] == "extra_forbidden" and len(one["loc"]) == 4)
+        ]
+    return []
 
 
 def _raise(documents: list[Document], mistakes: list[Mistake]) -> None:
