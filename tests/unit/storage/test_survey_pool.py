@@ -30,7 +30,8 @@ def test_processes_end_when_the_reader_stops_early(tree: Path) -> None:
     before = _children()
     answers = Pool(str(tree), 3).survey((f"d{n:03d}", None) for n in range(200))
     next(answers)
-    assert len(_children() - before) == 3
+    # one for each processor, and more of the three only where the disk is slow to answer
+    assert min(3, os.cpu_count() or 1) <= len(_children() - before) <= 3
     answers.close()  # type: ignore[attr-defined]
     assert _children() <= before
 
