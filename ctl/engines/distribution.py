@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from ctl.engines.base import CollectionOutput, ConfigMistake, ParsedConfig
 from ctl.engines.base import CollectionParser as Parser
-from ctl.engines.distribution_parsers import CollectionParser, parse_duration, parse_version_line
+from ctl.engines.distribution_parsers import CollectionParser, duration_of, parse_version_line
 from ctl.errors import RefusedError
 from ctl.hosts.base import Command
 
@@ -153,12 +153,7 @@ class Distribution:
         """Say how long a stop waits for requests in flight; None if it does not wait."""
         from ctl.engines.distribution_values import section_of
 
-        value = section_of(config, "http").get("draintimeout")
-        if isinstance(value, bool) or value is None:
-            return None
-        if isinstance(value, int | float):
-            return timedelta(seconds=value / 1e9) or None
-        return parse_duration(str(value)) or None
+        return duration_of(section_of(config, "http").get("draintimeout")) or None
 
     def listening_port(self, config: Mapping[str, Any]) -> int | None:
         """Return the port of http.addr; None if the file fixes none."""

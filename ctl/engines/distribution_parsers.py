@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +9,7 @@ from datetime import timedelta
 from packaging.version import InvalidVersion, Version
 
 from ctl.engines.base import CollectionOutput
+from ctl.engines.lines import Lines
 from ctl.errors import ConfigError
 
 _DIGEST = r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}"
@@ -37,6 +37,18 @@ def parse_duration(text: str) -> timedelta | None:
     if seconds >= 2**63 / 1e9:  # more than Go's int64 nanoseconds hold
         return None
     return timedelta(seconds=-seconds if text.startswith("-") else seconds)
+
+
+def duration_of(value: object) -> timedelta | None:
+    """Read a duration of a configuration: text as Go writes it, or a bare number, which is nanoseconds.
+
+    None where there is none, or where it is more than Go's int64 holds.
+    """
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return timedelta(seconds=value / 1e9) if -(2**63) < value < 2**63 else None
+    return parse_duration(str(value))
 
 
 @dataclass(frozen=True)
@@ -95,8 +107,7 @@ class CollectionParser:
     """
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._rest = ""
+        self._lines = Lines(_LINE_LIMIT)
         self._repository = ""
         self._blank = False
         self._summary = ""
@@ -110,18 +121,13 @@ class CollectionParser:
 
     def feed(self, data: bytes | str) -> None:
         """Take the next piece, cut anywhere."""
-        text = self._decoder.decode(data) if isinstance(data, bytes) else data
-        *lines, rest = text.split("\n")
-        for line in lines:
-            self._line((self._rest + line)[:_LINE_LIMIT])
-            self._rest = ""
-        self._rest = (self._rest + rest)[:_LINE_LIMIT]
+        for line in self._lines.feed(data):
+            self._line(line)
 
     def finish(self, stderr: str, exit_code: int | None) -> CollectionOutput:
         """Return what was said; `exit_code` None means that nobody knows it, so it is not complete."""
-        if self._rest:
-            self._line(self._rest)
-            self._rest = ""
+        for line in self._lines.end():
+            self._line(line)
         failure = self._failure(stderr, exit_code)
         return CollectionOutput(
             complete=not failure,

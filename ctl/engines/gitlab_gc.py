@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from ctl.engines.distribution_parsers import parse_duration
+from ctl.engines.distribution_parsers import duration_of
 from ctl.engines.distribution_values import section_of
 
 INTERVAL = timedelta(seconds=5)  # between two runs of a worker, where the file says nothing
@@ -147,11 +147,8 @@ def _record(line: str) -> Mapping[str, Any] | None:
 
 
 def _duration(value: Any) -> timedelta | None:
-    """Read a duration of the file: text as Go writes it, a bare number in nanoseconds; None for none."""
-    if isinstance(value, bool) or value is None:
-        return None
-    found = timedelta(microseconds=value / 1000) if isinstance(value, int | float) else None
-    found = found if found is not None else parse_duration(str(value))
+    """Read a duration of the file; None for none, and for one that is not above zero."""
+    found = duration_of(value)
     return found if found is not None and found > timedelta() else None
 
 

@@ -7,12 +7,12 @@ warning of a run that exits 0.
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from ctl.engines.base import CollectionOutput
+from ctl.engines.lines import Lines
 
 _LINE_LIMIT = 65536  # characters kept of a line; a record has a few hundred
 _MARKING = '"msg":"marking '  # by far the most lines, and none of them decides anything
@@ -24,8 +24,7 @@ class CollectionParser:
     """Read a collector's stdout piece by piece, in memory bounded by what is eligible."""
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._rest = ""
+        self._lines = Lines(_LINE_LIMIT)
         self._blobs: set[str] = set()
         self._manifests: set[tuple[str, str]] = set()
         self._blob_lines = 0
@@ -41,18 +40,13 @@ class CollectionParser:
 
     def feed(self, data: bytes | str) -> None:
         """Take the next piece, cut anywhere."""
-        text = self._decoder.decode(data) if isinstance(data, bytes) else data
-        *lines, rest = text.split("\n")
-        for line in lines:
-            self._line((self._rest + line)[:_LINE_LIMIT])
-            self._rest = ""
-        self._rest = (self._rest + rest)[:_LINE_LIMIT]
+        for line in self._lines.feed(data):
+            self._line(line)
 
     def finish(self, stderr: str, exit_code: int | None) -> CollectionOutput:
         """Return what was said; `exit_code` None means that nobody knows it, so it is not complete."""
-        if self._rest:
-            self._line(self._rest)
-            self._rest = ""
+        for line in self._lines.end():
+            self._line(line)
         failure = self._failure(stderr, exit_code)
         marked = self._plan.get("blobs_marked") if self._plan else 0
         return CollectionOutput(

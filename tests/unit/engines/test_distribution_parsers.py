@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from ctl.engines.base import CollectionOutput
 from ctl.engines.distribution import Distribution
-from ctl.engines.distribution_parsers import CollectionParser, parse_duration, parse_version_line
+from ctl.engines.distribution_parsers import CollectionParser, duration_of, parse_duration, parse_version_line
 from ctl.errors import ConfigError
 from tests.support.collections import CASES, Transcript
 from tests.support.images import image, multi_arch
@@ -86,6 +86,19 @@ def test_durations_of_go(text: str, seconds: float) -> None:
 @pytest.mark.parametrize("text", ["7d", "", "5", "5 s", "s", "1h-5m", "1,5s", "5S", "99999999h"])
 def test_no_durations_of_go(text: str) -> None:
     assert parse_duration(text) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("1m", 60), (5_000_000_000, 5), (1.5e9, 1.5), (0, 0), (-1_000_000_000, -1)],
+)
+def test_durations_of_a_file(value: object, seconds: float) -> None:
+    assert duration_of(value) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("value", [None, True, "7d", 2**63, -(2**70), float("inf"), float("nan")])
+def test_no_durations_of_a_file(value: object) -> None:
+    assert duration_of(value) is None
 
 
 @pytest.mark.parametrize("version", ["2.8.2", "3.1.1"])
