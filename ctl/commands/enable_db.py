@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from ctl.commands.import_options import skip_recent_seconds
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def command(
         admin=admin or "",
         quarantine=quarantine,
         retry=retry,
-        skip_recent_seconds=_duration(skip_recent),
+        skip_recent_seconds=skip_recent_seconds(skip_recent),
         wait=wait,
     )
     run = context.run(enable_recipe(context.world, asked, place))
@@ -165,15 +166,3 @@ def _refuse_with_finish(*given: object) -> None:
             "--finish goes alone: it ends what an earlier `regctl enable-db` began",
             hint="leave all other options out",
         )
-
-
-def _duration(text: str | None) -> float | None:
-    from ctl.engines.distribution_parsers import parse_duration
-    from ctl.errors import UsageError
-
-    if text is None:
-        return None
-    found = parse_duration(text)
-    if found is None:
-        raise UsageError(f"--pre-import-skip-recent {text!r} is no duration", hint="write 72h, 30m or 0")
-    return found.total_seconds()

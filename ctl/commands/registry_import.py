@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ctl.commands.import_options import skip_recent_seconds
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -130,21 +131,8 @@ def _into_metadata(context: Context, name: str, given: dict[str, Any]) -> None:
         mode=mode or "read-only",
         by=operator(),
         statistics=given.pop("import_statistics"),
-        skip_recent_seconds=_seconds(recent) if recent is not None else None,
+        skip_recent_seconds=skip_recent_seconds(recent),
         **given,
     )
     run = context.run(recipe, skip=skip, skip_reason=skip_reason)
     context.show(metadata_import_report(context.world, name, step, run))
-
-
-def _seconds(text: str) -> float:
-    from ctl.engines.gitlab_import import parse_duration
-    from ctl.errors import UsageError
-
-    seconds = parse_duration(text)
-    if seconds is None:
-        raise UsageError(
-            f"--pre-import-skip-recent: {text!r} is no duration",
-            hint="write 72h, 90m or 1h30m; 0 imports every repository again",
-        )
-    return seconds

@@ -8,12 +8,12 @@ of the call overrides level and formatter, as progress, skips and the closing re
 from __future__ import annotations
 
 import json
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from ctl.engines import distribution_parsers
 from ctl.engines.gitlab_import_failures import import_failure
 from ctl.engines.gitlab_import_skips import (
     NEW_MEDIA_TYPE,
@@ -56,18 +56,10 @@ def go_duration(value: timedelta) -> str:
     return f"{value.total_seconds():f}".rstrip("0").rstrip(".") + "s"
 
 
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-
-
 def parse_duration(text: str) -> float | None:
-    """Read a duration as the program writes it, in seconds; None if it is none, or negative."""
-    if text == "0":
-        return 0.0
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
+    """Read a duration as the program writes it, in seconds; None if it is none, or has a sign."""
+    found = None if text[:1] in ("+", "-") else distribution_parsers.parse_duration(text)
+    return None if found is None else found.total_seconds()
 
 
 def import_command(binary: str, config_file: str, options: ImportOptions) -> Command:
