@@ -17,6 +17,7 @@ from ctl.engines.base import ConfigMistake
 from ctl.engines.distribution_schema import Kind
 from ctl.engines.distribution_values import meant, section_of
 from ctl.engines.schema_walk import IGNORED, typed
+from ctl.engines.shared_rules import auth_mistakes, version_mistakes
 
 _Config = Mapping[str, Any]
 
@@ -24,25 +25,18 @@ _Config = Mapping[str, Any]
 def check(config: _Config, version: Version) -> Iterator[ConfigMistake]:
     """Yield every mistake, in the order of the file's sections."""
     top = schema.TOP_3 if version.major >= 3 else schema.TOP_2
-    yield from _version(config)
+    yield from version_mistakes(config)
     for name, value in config.items():
         if name not in top:
             yield _unknown_section(name, top, version)
         elif name not in ("version", "storage", "auth"):
             yield from typed(name, value, top[name])
     yield from distribution_storage.check(config.get("storage"), version)
-    yield from _auth(config, version)
+    known = schema.AUTH_3 if version.major >= 3 else schema.AUTH_2
+    yield from auth_mistakes(config.get("auth"), known, schema.AUTH_REQUIRED)
     yield from _http(config)
     yield from _redis(config, version)
     yield from _notifications(config, version)
-
-
-def _version(config: _Config) -> Iterator[ConfigMistake]:
-    if "version" not in config:
-        yield ConfigMistake("version", "missing", "add: version: 0.1", fatal=True)
-    elif str(config["version"]) != "0.1":
-        message = f"{config['version']!r} is not known; there is only 0.1"
-        yield ConfigMistake("version", message, "write: version: 0.1", fatal=True)
 
 
 def _unknown_section(name: str, top: Mapping[str, Kind], version: Version) -> ConfigMistake:
@@ -52,35 +46,6 @@ def _unknown_section(name: str, top: Mapping[str, Kind], version: Version) -> Co
     }
     hint = known_elsewhere.get(name) or meant(name, top)
     return ConfigMistake(name, f"unknown section; {IGNORED}", hint)
-
-
-def _auth(config: _Config, version: Version) -> Iterator[ConfigMistake]:
-    auth = config.get("auth")
-    if auth is None:
-        return
-    known = schema.AUTH_3 if version.major >= 3 else schema.AUTH_2
-    if isinstance(auth, str):
-        auth = {auth: {}}
-    if not isinstance(auth, Mapping):
-        yield ConfigMistake("auth", "a section (a map) was expected", fatal=True)
-        return
-    if len(auth) > 1:
-        message = f"exactly one kind is possible, there are {len(auth)}: {', '.join(auth)}"
-        yield ConfigMistake("auth", message, "keep one of them", fatal=True)
-    for name, options in auth.items():
-        if name not in known:
-            yield ConfigMistake(f"auth.{name}", "unknown kind", meant(name, known), fatal=True)
-            continue
-        given = options if isinstance(options, Mapping) else {}
-        for key in given:
-            if key not in known[name]:
-                message = f"unknown key; {IGNORED}"
-                yield ConfigMistake(f"auth.{name}.{key}", message, meant(key, known[name]))
-        for key in schema.AUTH_REQUIRED.get(name, ()):
-            if not given.get(key):
-                yield ConfigMistake(f"auth.{name}.{key}", "missing", "the kind needs it", fatal=True)
-        if name == "silly":
-            yield ConfigMistake("auth.silly", "lets everybody in; it is a toy", severity="warning")
 
 
 def _http(config: _Config) -> Iterator[ConfigMistake]:

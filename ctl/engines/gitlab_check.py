@@ -17,13 +17,14 @@ from ctl.engines.base import ConfigMistake
 from ctl.engines.distribution_parsers import parse_duration
 from ctl.engines.distribution_values import meant, section_of
 from ctl.engines.schema_walk import IGNORED, typed
+from ctl.engines.shared_rules import auth_mistakes, version_mistakes
 
 _Config = Mapping[str, Any]
 
 
 def check(config: _Config, version: Version) -> Iterator[ConfigMistake]:
     """Yield every mistake, in the order of the file's sections."""
-    yield from _version(config)
+    yield from version_mistakes(config)
     for name, value in config.items():
         if name not in schema.TOP:
             hint = schema.STRANGERS.get(name) or meant(name, schema.TOP)
@@ -33,19 +34,12 @@ def check(config: _Config, version: Version) -> Iterator[ConfigMistake]:
     yield from _too_new(config, version)
     yield from gitlab_storage.check(config)
     yield from gitlab_database.check(config, version)
-    yield from _auth(config)
+    there_are = "GitLab's registry has token, none and silly"
+    yield from auth_mistakes(config.get("auth"), schema.AUTH, schema.AUTH_REQUIRED, there_are)
     yield from _http(config)
     yield from _redis(config)
     yield from _limiter(config)
     yield from _gc(config)
-
-
-def _version(config: _Config) -> Iterator[ConfigMistake]:
-    if "version" not in config:
-        yield ConfigMistake("version", "missing", "add: version: 0.1", fatal=True)
-    elif str(config["version"]) != "0.1":
-        message = f"{config['version']!r} is not known; there is only 0.1"
-        yield ConfigMistake("version", message, "write: version: 0.1", fatal=True)
 
 
 def _too_new(config: _Config, version: Version) -> Iterator[ConfigMistake]:
@@ -56,38 +50,6 @@ def _too_new(config: _Config, version: Version) -> Iterator[ConfigMistake]:
             what = "there is no such driver yet" if driver else IGNORED
             message = f"{version} does not know it: {what}"
             yield ConfigMistake(path, message, f"it came with {since}", fatal=driver)
-
-
-def _auth(config: _Config) -> Iterator[ConfigMistake]:
-    auth = config.get("auth")
-    if auth is None:
-        return
-    if isinstance(auth, str):
-        auth = {auth: {}}
-    if not isinstance(auth, Mapping):
-        yield ConfigMistake("auth", "a section (a map) was expected", fatal=True)
-        return
-    if len(auth) > 1:
-        message = f"exactly one kind is possible, there are {len(auth)}: {', '.join(auth)}"
-        yield ConfigMistake("auth", message, "keep one of them", fatal=True)
-    for name, options in auth.items():
-        if name not in schema.AUTH:
-            hint = meant(name, schema.AUTH) or "GitLab's registry has token, none and silly"
-            yield ConfigMistake(f"auth.{name}", "unknown kind", hint, fatal=True)
-            continue
-        yield from _auth_options(name, options if isinstance(options, Mapping) else {})
-
-
-def _auth_options(name: str, given: _Config) -> Iterator[ConfigMistake]:
-    for key in given:
-        if key not in schema.AUTH[name]:
-            message = f"unknown key; {IGNORED}"
-            yield ConfigMistake(f"auth.{name}.{key}", message, meant(key, schema.AUTH[name]))
-    for key in schema.AUTH_REQUIRED.get(name, ()):
-        if not given.get(key):
-            yield ConfigMistake(f"auth.{name}.{key}", "missing", "the kind needs it", fatal=True)
-    if name == "silly":
-        yield ConfigMistake("auth.silly", "lets everybody in; it is a toy", severity="warning")
 
 
 def _http(config: _Config) -> Iterator[ConfigMistake]:
