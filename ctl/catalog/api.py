@@ -106,7 +106,7 @@ class PullReport:
     differences: list[MetadataDifference] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pulled:
     """One tag, pulled to its last layer. `problem` is "" or (digest, what is wrong) of the first bad part."""
 
@@ -132,14 +132,14 @@ class Puller:
 
     def pull(self, repository: str, tag: str, expected: str) -> Pulled:
         """Pull one tag, which must point to `expected`; never raises for what the registry serves wrongly."""
-        work = _Work(repository, tag)
+        work = Pulled(repository, tag)
         try:
             self._manifest(work, tag, expected)
         except _BadPartError as error:
             work.problem = (error.digest, error.reason)
-        return Pulled(repository, tag, work.manifests, work.blobs, work.bytes, work.problem)
+        return work
 
-    def _manifest(self, work: _Work, reference: str, expected: str) -> None:
+    def _manifest(self, work: Pulled, reference: str, expected: str) -> None:
         if reference == expected and self._has(work.repository, expected):
             return
         served = self._client.manifest(work.repository, reference)
@@ -159,7 +159,7 @@ class Puller:
                 self._blob(work, one.digest, one.size)
         self._mark(work.repository, expected)
 
-    def _blob(self, work: _Work, digest: str, size: int) -> None:
+    def _blob(self, work: Pulled, digest: str, size: int) -> None:
         if self._has(work.repository, digest):
             return
         key = bytes.fromhex(digest.partition(":")[2])
@@ -247,16 +247,6 @@ class _BadPartError(Exception):
         super().__init__(reason)
         self.digest = digest
         self.reason = reason
-
-
-@dataclass
-class _Work:
-    repository: str
-    tag: str
-    manifests: int = 0
-    blobs: int = 0
-    bytes: int = 0
-    problem: tuple[str, str] | None = None
 
 
 class _Counting:

@@ -18,12 +18,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ctl.catalog.digests import layer_path
 from ctl.catalog.preflight_blobs import BlobIndex, read_blobs
 from ctl.catalog.preflight_configs import config_findings
 from ctl.catalog.preflight_image import Outcome
 from ctl.catalog.preflight_judge import Judge
 from ctl.catalog.preflight_names import digest_fault
-from ctl.catalog.preflight_read import Key, Link, Loaded, layer_link, load_manifests, read_links
+from ctl.catalog.preflight_read import Key, Link, Loaded, load_manifests, read_links
 from ctl.catalog.preflight_tags import RepositoryTags, TagEntry, list_repositories
 from ctl.catalog.preflight_walk import walk
 from ctl.catalog.preflight_words import KINDS, Effect, PreflightFinding, found
@@ -201,7 +202,7 @@ class Preflight:
                 for reference in (*references, *one.parsed.layers):
                     if not digest_fault(reference.digest):
                         wanted[name, reference.digest] = None
-        return dict(zip(wanted, read_links(self.storage, (layer_link(*key) for key in wanted)), strict=True))
+        return dict(zip(wanted, read_links(self.storage, (layer_path(*key) for key in wanted)), strict=True))
 
     def _finish(self, repository: _Repository) -> Iterator[PreflightFinding]:
         """Look at what no tag led to, and forget the repository."""

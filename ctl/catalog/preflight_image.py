@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ctl.catalog.digests import blob_path
+from ctl.catalog.digests import blob_path, layer_path, revision_path
 from ctl.catalog.preflight_blobs import ABSENT, SYMLINK, BlobIndex
 from ctl.catalog.preflight_json import PAYLOAD_LIMIT, Parsed, Reference, media_type_fault
 from ctl.catalog.preflight_names import LENGTH, digest_fault, storable
-from ctl.catalog.preflight_read import MISSING, NOT_A_FILE, Key, Link, Loaded, layer_link, revision_link
+from ctl.catalog.preflight_read import MISSING, NOT_A_FILE, Key, Link, Loaded
 from ctl.catalog.preflight_words import KINDS, Effect, PreflightFinding, found
 from ctl.catalog.tree import BLOBS
 
@@ -79,7 +79,7 @@ class ImageJudge:
                 )
                 return outcome
         if not storable(loaded.digest):
-            path = revision_link(self.repository, loaded.digest)
+            path = revision_path(self.repository, loaded.digest)
             outcome.stop(self.found("unsupported-digest", path, loaded.digest, loaded.digest), "skip")
             return outcome
         self.mark(loaded, outcome)
@@ -103,7 +103,7 @@ class ImageJudge:
             if self.blobs.size(config.digest) == ABSENT:
                 outcome.findings.append(self._missing(config, "config", loaded))
             return True
-        path = layer_link(self.repository, config.digest)
+        path = layer_path(self.repository, config.digest)
         link = self.links[self.repository, config.digest]
         if link.fault:
             kind = _link_kind(link, "config-unlinked", "broken-config-link")
@@ -140,7 +140,7 @@ class ImageJudge:
             reason = f"a layer is {layer.digest[:90]!a}"
             outcome.skip(self.found("broken-descriptor", loaded.path, reason, loaded.digest))
             return False
-        path = layer_link(self.repository, layer.digest)
+        path = layer_path(self.repository, layer.digest)
         link = self.links[self.repository, layer.digest]
         if link.skipped:
             outcome.skip(self.found("broken-layer-link", path, link.reason, loaded.digest))
@@ -180,13 +180,13 @@ class ImageJudge:
         The bytes may be needed by other repositories; the link is what makes them this one's.
         """
         by_link = own or path.startswith(f"{BLOBS}/")
-        move = revision_link(self.repository, digest) if by_link else path
+        move = revision_path(self.repository, digest) if by_link else path
         return found(path, kind, reason, move=move, repository=self.repository, digest=digest)
 
     def mark(self, loaded: Loaded, outcome: Outcome) -> None:
         """Add what is wrong with a manifest that is imported all the same."""
         if loaded.target != loaded.digest:
-            path = revision_link(self.repository, loaded.digest)
+            path = revision_path(self.repository, loaded.digest)
             one = self.found("link-names-another", path, f"names {loaded.target}", loaded.digest)
             outcome.findings.append(one)
         if loaded.altered:

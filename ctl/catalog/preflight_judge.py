@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ctl.catalog.digests import revision_path
 from ctl.catalog.preflight_image import ImageJudge, Outcome
 from ctl.catalog.preflight_json import Parsed, Reference
 from ctl.catalog.preflight_names import LENGTH, digest_fault, storable
-from ctl.catalog.preflight_read import Loaded, revision_link
+from ctl.catalog.preflight_read import Loaded
 from ctl.catalog.preflight_words import KINDS, Effect, PreflightFinding, found
 
 
@@ -18,7 +19,7 @@ class Judge(ImageJudge):
         """Say what becomes of a manifest that a tag names."""
         if not storable(digest):
             outcome = Outcome()
-            path = revision_link(self.repository, digest)
+            path = revision_path(self.repository, digest)
             reason = "a hash that the database has no number for"
             outcome.stop(self.found("unsupported-digest", path, reason, digest), "skip")
             return outcome
@@ -99,7 +100,7 @@ class Judge(ImageJudge):
 
     def _lose_later(self, outcome: Outcome, index: Loaded, child: Reference, later: tuple[str, ...]) -> str:
         """Note a child that is lost with all after it; return what has to be moved to save those."""
-        path = revision_link(self.repository, child.digest)
+        path = revision_path(self.repository, child.digest)
         reason = f"a child of the index {index.digest}: its config or a layer cannot be imported"
         if not later:
             outcome.findings.append(self.found("lost-child", index.path, reason, index.digest))

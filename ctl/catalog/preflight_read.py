@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ctl.catalog.digests import blob_path
+from ctl.catalog.digests import blob_path, revision_path
 from ctl.catalog.parse import matches
 from ctl.catalog.preflight_blobs import ABSENT, BlobIndex
 from ctl.catalog.preflight_json import PAYLOAD_LIMIT, Parsed, UnusableError, read_manifest
 from ctl.catalog.preflight_names import FORMAT, LENGTH, UNSUPPORTED, digest_fault
-from ctl.catalog.tree import REPOSITORIES
 
 if TYPE_CHECKING:
     from ctl.storage.base import Storage
@@ -48,18 +47,6 @@ class Loaded:
     altered: bool = False
 
 
-def revision_link(repository: str, digest: str) -> str:
-    """Return where a manifest's link lies (any sound digest)."""
-    algorithm, _, name = digest.partition(":")
-    return f"{REPOSITORIES}/{repository}/_manifests/revisions/{algorithm}/{name}/link"
-
-
-def layer_link(repository: str, digest: str) -> str:
-    """Return where a layer's or config's link lies (any sound digest)."""
-    algorithm, _, name = digest.partition(":")
-    return f"{REPOSITORIES}/{repository}/_layers/{algorithm}/{name}/link"
-
-
 def through(path: str) -> str:
     """Return a path that is the same file, and lets its folder be a symbolic link."""
     folder, _, name = path.rpartition("/")
@@ -89,7 +76,7 @@ def _link(answer: object) -> Link:
 
 def load_manifests(storage: Storage, blobs: BlobIndex, keys: list[Key]) -> list[Loaded]:
     """Read manifests of repositories, in the order given."""
-    links = read_links(storage, (revision_link(*key) for key in keys))
+    links = read_links(storage, (revision_path(*key) for key in keys))
     wanted = [link.target for link in links if link.target and blobs.size(link.target) != ABSENT]
     paths = (through(blob_path(target)) for target in wanted)
     answers = storage.read_many(paths, PAYLOAD_LIMIT)
@@ -109,7 +96,7 @@ def load_manifests(storage: Storage, blobs: BlobIndex, keys: list[Key]) -> list[
 
 
 def _unlinked(repository: str, digest: str, link: Link) -> Loaded:
-    path = revision_link(repository, digest)
+    path = revision_path(repository, digest)
     kind = {
         MISSING: "missing-revision",
         LENGTH: "bad-length-link",

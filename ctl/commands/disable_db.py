@@ -103,15 +103,7 @@ def _report(name: str, run: RunReport) -> Report:
     from ctl.errors import Outcome
     from ctl.report.model import Report, Table, Text
 
-    data: dict[str, Json] = {"registry": name, "dry_run": run.state == "dry-run", "run": run.id}
-    blocks: list[Block] = []
-    if run.state == "dry-run":
-        for preview in run.previews:
-            data.update(preview.data)
-            blocks += (Text(preview.title), *preview.blocks)
-        return Report("disable-db", run.outcome, data, tuple(blocks))
-    for step in ("PrepareTree", "WriteTree", "ProveTree", "PullSample", "ProveBackend"):
-        data.update(run.data(step))
+    data, blocks = _told(name, run, "PrepareTree", "WriteTree", "ProveTree", "PullSample", "ProveBackend")
     hints: tuple[str, ...] = ()
     if run.outcome in (Outcome.CHANGED, Outcome.OK, Outcome.WARNING) and run.state == "done":
         rows = (tuple(f"{_total(data, one):,}" for one in _FIGURES),)
@@ -124,27 +116,34 @@ def _report(name: str, run: RunReport) -> Report:
     return Report("disable-db", run.outcome, data, tuple(blocks), hints)
 
 
+def _told(name: str, run: RunReport, *steps: str) -> tuple[dict[str, Json], list[Block]]:
+    """Return what these steps did, or what a dry run would do, as figures and as text."""
+    data: dict[str, Json] = {"registry": name, "dry_run": run.state == "dry-run", "run": run.id}
+    blocks: list[Block] = []
+    for step in steps:
+        data.update(run.data(step))
+    for preview in run.previews if run.state == "dry-run" else ():
+        data.update(preview.data)
+        blocks += preview.titled
+    return data, blocks
+
+
 def _total(data: dict[str, Json], name: str) -> int:
     return sum(int(str(data.get(key, 0))) for key in (f"window_{name}", f"prepared_{name}"))
 
 
 def _empty(context: Context, name: str, accept_data_loss: bool) -> None:
-    from ctl.report.model import Report, Text
+    from ctl.report.model import Report
     from ctl.steps.disable_recipe import empty_recipe
 
     run = context.run(empty_recipe(context.world, name, accept_data_loss=accept_data_loss))
-    data: dict[str, Json] = {"registry": name, "dry_run": run.state == "dry-run", "run": run.id}
-    data.update(run.data("EmptyMetadata"))
-    blocks: list[Block] = []
-    for preview in run.previews if run.state == "dry-run" else ():
-        data.update(preview.data)
-        blocks += (Text(preview.title), *preview.blocks)
+    data, blocks = _told(name, run, "EmptyMetadata")
     context.show(Report("disable-db", run.outcome, data, tuple(blocks)))
 
 
 def _undo(context: Context, name: str, run_id: str) -> None:
     from ctl.recipes.model import Do, Recipe
-    from ctl.report.model import Report, Text
+    from ctl.report.model import Report
     from ctl.steps.restore_tree import RestoreTree
 
     recipe = Recipe(
@@ -155,10 +154,5 @@ def _undo(context: Context, name: str, run_id: str) -> None:
         question=f"Put back into the storage tree of {name} what run {run_id} took out of it?",
     )
     run = context.run(recipe)
-    data: dict[str, Json] = {"registry": name, "dry_run": run.state == "dry-run", "run": run.id}
-    data.update(run.data("RestoreTree"))
-    blocks: list[Block] = []
-    for preview in run.previews if run.state == "dry-run" else ():
-        data.update(preview.data)
-        blocks += (Text(preview.title), *preview.blocks)
+    data, blocks = _told(name, run, "RestoreTree")
     context.show(Report("disable-db", run.outcome, data, tuple(blocks)))

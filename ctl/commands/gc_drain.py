@@ -148,7 +148,7 @@ def _show(context: Context, registry: str, run: RunReport) -> None:
             "changes": [preview.title for preview in previews],
             **{key: value for preview in previews for key, value in preview.data.items()},
         }
-        blocks = [block for p in run.previews for block in (Text(p.title), *p.blocks)]
+        blocks = [block for preview in run.previews for block in preview.titled]
         context.show(Report("gc-drain", run.outcome, data, tuple(blocks)))
         return
     figures = {**run.data("ReviewNow"), **run.data("FollowQueues")}

@@ -113,7 +113,7 @@ def _show(context: Context, registry: str, enabled: bool, run: RunReport) -> Non
         data["changes"] = [preview.title for preview in run.previews if preview.changes]
         for preview in run.previews:
             if preview.changes:
-                blocks += [Text(preview.title), *preview.blocks]
+                blocks += preview.titled
     elif run.outcome.value in ("changed", "nothing-to-do"):
         blocks.append(Text(f"online collection of {registry} is {word}"))
     data.update(run.data("ProveOnlineGc"))

@@ -138,7 +138,7 @@ def _show(context: Context, name: str, registry: str, run: RunReport) -> None:
 
     blocks: list[Block] = []
     for preview in run.previews if run.state == "dry-run" else ():
-        blocks += [Text(preview.title), *preview.blocks]
+        blocks += preview.titled
     locks = read_lock_files(context.world.storage(registry))
     if run.state != "dry-run":
         blocks.append(Text(f"{registry} has {locks.describe()}"))

@@ -151,7 +151,7 @@ def _agree(rows: list[dict[str, Any]]) -> bool:
 
 
 def _changed(context: Context, registry: str, name: str, run: RunReport) -> Report:
-    from ctl.report.model import Report, Text
+    from ctl.report.model import Report
 
     if run.state == "dry-run":
         data: dict[str, Json] = {
@@ -159,10 +159,8 @@ def _changed(context: Context, registry: str, name: str, run: RunReport) -> Repo
             "dry_run": True,
             "changes": [preview.title for preview in run.previews if preview.changes],
         }
-        blocks: list[Block] = []
-        for preview in run.previews:
-            blocks += (Text(preview.title), *preview.blocks)
-        return Report(name, run.outcome, data, tuple(blocks))
+        blocks = tuple(block for preview in run.previews for block in preview.titled)
+        return Report(name, run.outcome, data, blocks)
     rows = _rows(context.world, registry)
     data = {"registry": registry, "dry_run": False, "run": run.id, "nodes": rows}
     return Report(name, run.outcome, data, (_table(rows),))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ctl.errors import Outcome
 from ctl.report.events import Event
-from ctl.report.model import Block, Json
+from ctl.report.model import Block, Json, Text
 
 if TYPE_CHECKING:
     from ctl.world import World
@@ -43,6 +43,11 @@ class Preview:
     changes: bool = True
     blocks: tuple[Block, ...] = ()
     data: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def titled(self) -> tuple[Block, ...]:
+        """The blocks below the title."""
+        return (Text(self.title), *self.blocks)
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,22 @@ class Step(BaseModel):
     def verify(self, here: Target) -> Iterator[Problem]:
         """Measure the post-condition."""
         return iter(())
+
+
+class Look(Step):
+    """A step that is its checks: it stands where something must hold, and changes nothing."""
+
+    def preview(self, here: Target) -> Preview:
+        """Nothing would change."""
+        return Preview(self.title(), changes=False)
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        """Change nothing: the checks have run just before."""
+        return StepReport(changed=False)
+
+    def probe(self, here: Target, before: Before) -> ProbeAnswer:
+        """Looking again is safe."""
+        return "pending"
 
 
 class Undoable(Step):

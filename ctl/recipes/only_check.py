@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from ctl.recipes.codec import class_path, load_step
-from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
+from ctl.recipes.model import Look, Problem, Step, Target
 
 
-class OnlyCheck(Step):
+class OnlyCheck(Look):
     """Run a step's checks, and nothing else of it."""
 
     step: str  # the class, as the journal names it
@@ -39,15 +39,3 @@ class OnlyCheck(Step):
         for problem in self.inner().check(here):
             hints = [problem.hint, self.remedy if problem.blocking else ""]
             yield replace(problem, hint="; ".join(filter(None, hints)))
-
-    def preview(self, here: Target) -> Preview:
-        """Nothing would change."""
-        return Preview(self.title(), changes=False)
-
-    def apply(self, here: Target, before: Before) -> StepReport:
-        """Change nothing: the checks have run just before."""
-        return StepReport(changed=False)
-
-    def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        """Looking again is safe."""
-        return "pending"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ctl.catalog.backend import judge
-from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
+from ctl.recipes.model import Look, Problem, Target
 from ctl.steps.backend_evidence import gather
 from ctl.steps.switch_window import Backend
 
 
-class DemandBackend(Step):
+class DemandBackend(Look):
     """Refuse a registry of which configuration, lock files, answers and tables together say otherwise."""
 
     registry: str
@@ -27,15 +27,6 @@ class DemandBackend(Step):
                 + "; ".join(verdict.reasons),
                 f"`regctl lockfiles show {self.registry}` shows all that is known",
             )
-
-    def preview(self, here: Target) -> Preview:
-        return Preview(self.title(), changes=False)
-
-    def apply(self, here: Target, before: Before) -> StepReport:
-        return StepReport(changed=False)
-
-    def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "pending"
 
 
 _WORDS = {

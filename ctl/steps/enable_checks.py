@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from ctl.catalog.backend import judge
 from ctl.errors import RegctlError
-from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
+from ctl.recipes.model import Look, Problem, Target
 from ctl.steps.backend_evidence import gather
 from ctl.steps.database_checks import database_problems
 from ctl.steps.read_only_node import ReadOnlyNode
 
 
-class DemandDatabase(Step):
+class DemandDatabase(Look):
     """Demand a database that can serve a registry: see `ctl.steps.database_checks`."""
 
     database: str  # by its name in the site
@@ -25,17 +25,8 @@ class DemandDatabase(Step):
         if here.run.id or not self.deferred:
             yield from database_problems(here.world, self.database)
 
-    def preview(self, here: Target) -> Preview:
-        return Preview(self.title(), changes=False)
 
-    def apply(self, here: Target, before: Before) -> StepReport:
-        return StepReport(changed=False)
-
-    def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "pending"
-
-
-class DemandFilesystem(Step):
+class DemandFilesystem(Look):
     """Demand that a registry serves from its storage tree, by all that is known, and that it can be asked."""
 
     registry: str
@@ -76,17 +67,8 @@ class DemandFilesystem(Step):
                     "enable-db --retry --import ...` imports anew",
                 )
 
-    def preview(self, here: Target) -> Preview:
-        return Preview(self.title(), changes=False)
 
-    def apply(self, here: Target, before: Before) -> StepReport:
-        return StepReport(changed=False)
-
-    def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "pending"
-
-
-class DemandImportable(Step):
+class DemandImportable(Look):
     """Demand a storage tree at which the import would not stop; what it would drop is a warning."""
 
     registry: str
@@ -100,12 +82,3 @@ class DemandImportable(Step):
 
         if not here.run.id:
             yield from preflight_problems(here.world, self.registry, quarantine=self.quarantine)
-
-    def preview(self, here: Target) -> Preview:
-        return Preview(self.title(), changes=False)
-
-    def apply(self, here: Target, before: Before) -> StepReport:
-        return StepReport(changed=False)
-
-    def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "pending"

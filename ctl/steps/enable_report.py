@@ -88,11 +88,7 @@ def _common(run: RunReport) -> dict[str, Any]:
 
 
 def _previews(run: RunReport) -> tuple[Block, ...]:
-    blocks: list[Block] = []
-    for one in run.previews:
-        if one.changes:
-            blocks += [Text(one.title), *one.blocks]
-    return tuple(blocks)
+    return tuple(block for one in run.previews if one.changes for block in one.titled)
 
 
 def _steps(run: RunReport) -> tuple[Block, ...]:

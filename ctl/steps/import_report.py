@@ -85,7 +85,7 @@ def _looked(registry: str, step: ImportStep, run: RunReport) -> Report:
     blocks: list[Block] = []
     for preview in run.previews:
         data.update(preview.data)
-        blocks += (Text(preview.title), *preview.blocks)
+        blocks += preview.titled
     return Report("registry-import", run.outcome, data, tuple(blocks))
 
 

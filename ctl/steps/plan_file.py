@@ -11,6 +11,7 @@ from typing import Any
 from ctl.errors import RegctlError
 from ctl.plans.collection_time import Workload
 from ctl.plans.garbage import GarbagePlan, RepositoryGarbage
+from ctl.recipes.durable import flush_directory
 
 SCHEMA = "regctl/garbage-plan/1"
 
@@ -53,22 +54,14 @@ def save_plan(path: str, plan: PlannedCollection) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync(folder)
+    flush_directory(folder)
 
 
 def forget_plan(path: str) -> None:
     """Delete the plan of a run that is over; nothing happens if it is not there."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-        _sync(os.path.dirname(path))
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush_directory(os.path.dirname(path))
 
 
 def load_plan(path: str) -> PlannedCollection:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from ctl.catalog.backend import BackendEvidence
 from ctl.errors import Outcome
-from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
+from ctl.recipes.model import Look, Problem, Target
 from ctl.steps.backend_evidence import gather
 
 
-class ProveEmpty(Step):
+class ProveEmpty(Look):
     """Prove that a registry has never held anything: no repository, no blob, no lock file, empty tables."""
 
     registry: str
@@ -35,15 +35,6 @@ class ProveEmpty(Step):
                     outcome=Outcome.FAILED,
                 )
         yield from self._held(here, evidence)
-
-    def preview(self, here: Target) -> Preview:
-        return Preview(self.title(), changes=False)
-
-    def apply(self, here: Target, before: Before) -> StepReport:
-        return StepReport(changed=False)  # its check has run just before, within the window
-
-    def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "pending"
 
     def _held(self, here: Target, evidence: BackendEvidence) -> Iterator[Problem]:
         importing = f"regctl enable-db {self.registry} --import one-step (or three-step) takes it along"

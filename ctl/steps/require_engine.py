@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 
 from ctl.config.mistakes import did_you_mean
 from ctl.errors import Outcome
-from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
+from ctl.recipes.model import Look, Problem, Target
 
 
 def _specifier(text: str) -> str:
@@ -21,7 +21,7 @@ def _specifier(text: str) -> str:
     return text
 
 
-class RequireEngine(Step):
+class RequireEngine(Look):
     """Refuse a registry whose engine, program or features are not what a recipe was written for."""
 
     registry: str
@@ -62,12 +62,3 @@ class RequireEngine(Step):
             )
         elif not features[self.feature]:
             yield Problem(f"{name} is version {version}, which has not got {self.feature}")
-
-    def preview(self, here: Target) -> Preview:
-        return Preview(self.title(), changes=False)
-
-    def apply(self, here: Target, before: Before) -> StepReport:
-        return StepReport(changed=False)
-
-    def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "pending"

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ctl.errors import RefusedError, RegctlError
+from ctl.storage.durable import sync_folder
 
 FOLDER = ".regctl-aside"
 BLOBS = "docker/registry/v2/blobs"
@@ -155,7 +156,7 @@ class Aside:
                 count += 1
                 touched.add(os.path.dirname(place))
         for folder in touched:
-            _sync(folder)
+            sync_folder(folder)
         return count
 
     def discard(self) -> int:
@@ -166,7 +167,7 @@ class Aside:
         try:
             shutil.rmtree(self.folder)
             parent = os.path.dirname(self.folder)
-            _sync(parent)
+            sync_folder(parent)
             if not os.listdir(parent):
                 os.rmdir(parent)
         except OSError as error:
@@ -195,7 +196,7 @@ class Aside:
             os.chown(draft, like.st_uid, like.st_gid)
         os.chmod(draft, like.st_mode & 0o7777)
         os.rename(draft, folder)
-        _sync(parent)
+        sync_folder(parent)
 
     def _name(self, paths: Iterable[str]) -> list[tuple[str, str]]:
         """Return (path, name to keep it under); the names that a path does not tell are on disk first."""
@@ -261,11 +262,6 @@ def _opened(folder: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _sync(folder: str) -> None:
-    with _opened(folder) as descriptor:
-        os.fsync(descriptor)
 
 
 def _file_system(device: int) -> str:
