@@ -171,12 +171,9 @@ class ProcessService:
         return drained
 
     def _gone(self, found: list[ProcessInfo], seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while any(self._host.process(item.pid) == item for item in found):
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL)
-        return True
+        return serving.wait_for(
+            lambda: all(self._host.process(item.pid) != item for item in found), seconds, _POLL
+        )
 
     def restart(self, grace: timedelta) -> bool:
         """Stop it as `stop` does and start it as `start` does; True if it ended by itself."""
@@ -204,9 +201,9 @@ class ProcessService:
     def loaded_config(self) -> str | None:
         """Return the configuration file that the live process loaded; None if it does not run."""
         process = self.state().process
-        return None if process is None else serving.loaded_config(self._host, process)
+        return serving.loaded_config(self._host, process) if process else None
 
     def loaded_binary(self) -> str | None:
         """Return the file that the live process executes; None if it does not run."""
         process = self.state().process
-        return None if process is None else process.executable or process.argv[0]
+        return serving.loaded_binary(process)

@@ -152,10 +152,10 @@ class RunitService:
         return not alive and self._look()[1] is None
 
     def _or_kill(self, ended: Callable[[], bool], grace: timedelta) -> bool:
-        if _wait(ended, grace.total_seconds()):
+        if serving.wait_for(ended, grace.total_seconds(), _POLL):
             return True
         self._sv("kill")
-        if not _wait(ended, _OBEY):
+        if not serving.wait_for(ended, _OBEY, _POLL):
             raise RegctlError(
                 f"{self._name} on {self._host.name} does not end, not even by KILL",
                 hint=f"see: sv status {self._folder()}",
@@ -175,18 +175,9 @@ class RunitService:
     def loaded_config(self) -> str | None:
         """Return the configuration file that the live process loaded; None if it does not run."""
         process = self._look()[1]
-        return None if process is None else serving.loaded_config(self._host, process)
+        return serving.loaded_config(self._host, process) if process else None
 
     def loaded_binary(self) -> str | None:
         """Return the file that the live process executes; None if it does not run."""
         process = self._look()[1]
-        return None if process is None else process.executable or process.argv[0]
-
-
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_POLL)
-    return True
+        return serving.loaded_binary(process)

@@ -159,10 +159,10 @@ class SystemdService:
 
     def _or_kill(self, ended: Callable[[], bool], grace: timedelta) -> bool:
         """Wait until it has ended; KILL what is left after the grace. True if it ended by itself."""
-        if _wait(ended, grace.total_seconds()):
+        if serving.wait_for(ended, grace.total_seconds(), _POLL):
             return True
         self._verb("kill", f"--signal={signal.SIGKILL.name}")
-        if not _wait(ended, _OBEY):
+        if not serving.wait_for(ended, _OBEY, _POLL):
             raise RegctlError(
                 f"{self._unit} on {self._host.name} does not end, not even by KILL",
                 hint=f"see: systemctl status {self._unit}",
@@ -181,7 +181,9 @@ class SystemdService:
             return self._host.process(process.pid) != process
 
         drained = self._or_kill(ended, grace)
-        _wait(lambda: self.state().running or self._show()["ActiveState"] == "failed", _OBEY)
+        serving.wait_for(
+            lambda: self.state().running or self._show()["ActiveState"] == "failed", _OBEY, _POLL
+        )
         self._watch(taken=False)
         return drained
 
@@ -197,21 +199,12 @@ class SystemdService:
     def loaded_config(self) -> str | None:
         """Return the configuration file that the live process loaded; None if it does not run."""
         process = self.state().process
-        return None if process is None else serving.loaded_config(self._host, process)
+        return serving.loaded_config(self._host, process) if process else None
 
     def loaded_binary(self) -> str | None:
         """Return the file that the live process executes; None if it does not run."""
         process = self.state().process
-        return None if process is None else process.executable or process.argv[0]
-
-
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_POLL)
-    return True
+        return serving.loaded_binary(process)
 
 
 def _words(stderr: bytes) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os.path
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ctl.errors import RegctlError
@@ -60,6 +62,21 @@ def loaded_config(host: Host, process: ProcessInfo) -> str | None:
     if path and not path.startswith("/"):  # relative to where it was started
         path = os.path.join(_real(host, f"/proc/{process.pid}/cwd"), path)
     return path or None
+
+
+def loaded_binary(process: ProcessInfo | None) -> str | None:
+    """Return the file that a process executes; None for none."""
+    return None if process is None else process.executable or process.argv[0]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, poll: float) -> bool:
+    """Look every `poll` seconds until something holds; False if it did not within the time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(poll)
+    return True
 
 
 def environment(host: Host, process: ProcessInfo) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,14 +9,15 @@ from typing import Any, ClassVar
 from ctl.config.ownership import classify
 from ctl.engines.gitlab_gc import faster, gc_settings
 from ctl.engines.metadata import metadata_of
-from ctl.errors import Outcome, RefusedError, RegctlError
+from ctl.errors import RefusedError, RegctlError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Scope, StepReport, Target
 from ctl.report.model import Text
 from ctl.steps.effective_config import effective_sections
 from ctl.steps.node_doors import identity, sha256
+from ctl.steps.node_settings import fatal_problems
 from ctl.steps.omnibus import is_generated, refused
 from ctl.steps.read_only_checks import NEWER_NAME, loaded_problems
-from ctl.steps.read_only_node import SETTLE, ReadOnlyNode
+from ctl.steps.read_only_node import ReadOnlyNode
 
 _CLOCK_SLACK = 2.0  # seconds between a file's time and a process's start that prove nothing
 _SECTION = "gc"
@@ -75,13 +75,7 @@ class FasterGc(Scope):
         except RegctlError as error:
             yield Problem(f"{node.name}: {error.message}", error.hint, outcome=error.outcome)
             return
-        for mistake in node.engine.check_config(node.parsed(changed).data, node.version):
-            if mistake.fatal:
-                yield Problem(
-                    f"{node.name}: {node.config_file}: {mistake.path}: {mistake.message}; it would not start",
-                    mistake.hint,
-                    outcome=Outcome.CONFIG,
-                )
+        yield from fatal_problems(node, changed)
 
     def _of_settings(self, here: Target, node: _GcNode, data: bytes) -> Iterator[Problem]:
         effective = effective_sections(here.world, self.registry, node.node, (_SECTION,))
@@ -119,7 +113,9 @@ class FasterGc(Scope):
         try:
             warnings = node.speed_up(before, self._values())
         except RegctlError as error:
-            raise self._brought_back(node, before, error) from error
+            raise node.brought_back(
+                before, error, lambda: node.slow_down(before), "made to collect faster"
+            ) from error
         return StepReport({"interval": self.interval}, warnings=tuple(warnings))
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
@@ -129,19 +125,6 @@ class FasterGc(Scope):
         if not before["running"]:
             return StepReport(changed=False)
         return self._on(here).slow_down(before)
-
-    def _brought_back(self, node: _GcNode, before: Before, error: RegctlError) -> RegctlError:
-        try:
-            node.slow_down(before)
-        except RegctlError as second:
-            return RegctlError(
-                f"{node.name} could not be made to collect faster: {error.message}; and it is NOT back as it "
-                f"was: {second.message}",
-                hint=second.hint or f"the original is kept as {before['kept']}",
-                details=(*error.details, *second.details),
-            )
-        message = f"{node.name} could not be made to collect faster, and is as it was: {error.message}"
-        return type(error)(message, hint=error.hint, details=error.details)
 
     def _values(self) -> dict[str, Any]:
         return faster(self.interval, self.max_backoff)
@@ -220,13 +203,7 @@ class _GcNode(ReadOnlyNode):
 
     def _as_before(self, before: Before) -> None:
         """Prove that the node accepts, or refuses, writes as it did."""
-        deadline = time.monotonic() + SETTLE
-        while (probe := self.client.probe_write()).state != before["probe"]:
-            if time.monotonic() > deadline:
-                raise RegctlError(
-                    f"{self.name} is {probe.state} and was {before['probe']} before: {probe.detail}".rstrip(
-                        ": "
-                    ),
-                    hint="see its log: regctl service tail",
-                )
-            time.sleep(0.1)
+        probe = self._probe_until(before["probe"])
+        if probe.state != before["probe"]:
+            said = f"{self.name} is {probe.state} and was {before['probe']} before: {probe.detail}"
+            raise RegctlError(said.rstrip(": "), hint="see its log: regctl service tail")

@@ -100,6 +100,12 @@ def setting_problems(
         text = "; ".join((error.message, *error.details))
         yield Problem(text, error.hint, outcome=error.outcome)
         return
+    yield from fatal_problems(node, changed)
+    yield from _overridden(node, values)
+
+
+def fatal_problems(node: NodeDoors, changed: bytes) -> Iterator[Problem]:
+    """Yield what would keep the node's registry from starting with these bytes as its file."""
     for mistake in node.engine.check_config(node.parsed(changed).data, node.version):
         if mistake.fatal:
             yield Problem(
@@ -107,7 +113,6 @@ def setting_problems(
                 mistake.hint,
                 outcome=Outcome.CONFIG,
             )
-    yield from _overridden(node, values)
 
 
 def _overridden(node: NodeDoors, values: Values) -> Iterator[Problem]:

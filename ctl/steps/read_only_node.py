@@ -8,6 +8,7 @@ the file holds, and which process runs, say how far an interrupted change came.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,7 @@ class ReadOnlyNode(NodeDoors):
         try:
             warnings = self._close(before)
         except RegctlError as error:
-            raise self._brought_back(before, error) from error
+            raise self.brought_back(before, error, lambda: self.restore(before)) from error
         return StepReport({"read_only_before": False}, warnings=tuple(warnings))
 
     def _close(self, before: Before) -> list[str]:
@@ -217,18 +218,20 @@ class ReadOnlyNode(NodeDoors):
 
         return self.engine.listening_port(self.parsed(self.read()).data) or port_of(self.node.url)
 
-    def _brought_back(self, before: Before, error: RegctlError) -> RegctlError:
-        """Bring the node back after a failed change; return the error to raise."""
+    def brought_back(
+        self, before: Before, error: RegctlError, back: Callable[[], object], what: str = "made read-only"
+    ) -> RegctlError:
+        """Bring the node back after a failed change, by `back`; return the error to raise."""
         try:
-            self.restore(before)
+            back()
         except RegctlError as second:
             return RegctlError(
-                f"{self.name} could not be made read-only: {error.message}; and it is NOT back as it was: "
+                f"{self.name} could not be {what}: {error.message}; and it is NOT back as it was: "
                 f"{second.message}",
                 hint=second.hint or f"the original is kept as {before['kept']}",
                 details=(*error.details, *second.details),
             )
-        message = f"{self.name} could not be made read-only, and is as it was: {error.message}"
+        message = f"{self.name} could not be {what}, and is as it was: {error.message}"
         return type(error)(message, hint=error.hint, details=error.details)
 
     def _drifted(self, before: Before) -> RefusedError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 from ctl.errors import RegctlError
@@ -90,7 +91,8 @@ class SwitchWindow(Scope):
         try:
             warnings = node.close_for_switch(before, self.values, self.secrets)
         except RegctlError as error:
-            raise self._brought_back(node, before, error) from error
+            back = partial(self._open, node, before, switched=False)
+            raise node.brought_back(before, error, back) from error
         return StepReport({"read_only_before": not before["changes"]}, warnings=tuple(warnings))
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
@@ -115,19 +117,6 @@ class SwitchWindow(Scope):
         warnings = node.follow(before, closed=node.is_closed_text(before, wanted), database=database)
         node.forget(before, switched=switched)
         return StepReport({"backend": "database" if database else "filesystem"}, warnings=tuple(warnings))
-
-    def _brought_back(self, node: SwitchNode, before: Before, error: RegctlError) -> RegctlError:
-        try:
-            self._open(node, before, switched=False)
-        except RegctlError as second:
-            return RegctlError(
-                f"{node.name} could not be made read-only: {error.message}; and it is NOT back as it was: "
-                f"{second.message}",
-                hint=second.hint or f"the original is kept as {before['kept']}",
-                details=(*error.details, *second.details),
-            )
-        message = f"{node.name} could not be made read-only, and is as it was: {error.message}"
-        return type(error)(message, hint=error.hint, details=error.details)
 
     def _on(self, here: Target) -> SwitchNode:
         return SwitchNode(here, self.registry, self.node)

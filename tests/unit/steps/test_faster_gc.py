@@ -22,7 +22,7 @@ OWN = GC_CONFIG + b"gc:\n  blobs: {interval: 10s}   # slow on purpose\n  maxback
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctl.steps.faster_gc.SETTLE", 0.0)
+    monkeypatch.setattr("ctl.steps.read_only_node.SETTLE", 0.0)
     monkeypatch.setattr("ctl.steps.stopped.SETTLE", 0.0)
 
 
