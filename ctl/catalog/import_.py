@@ -25,9 +25,9 @@ from ctl.catalog.derive import SCOPE, derived_findings
 from ctl.catalog.links import Put
 from ctl.catalog.model import Counts, Finding
 from ctl.catalog.read_manifests import DOUBTFUL, read_manifests
-from ctl.catalog.tree import LAYERS, PARTS, REVISIONS, Tree
+from ctl.catalog.tree import LAYERS, PARTS, REVISIONS, Tree, missing_root
 from ctl.catalog.writer import BATCH_ROWS, Batch, CatalogWriter, PrintsUpdate
-from ctl.errors import InterruptedRunError, RefusedError, UnreachableError
+from ctl.errors import InterruptedRunError, RefusedError
 
 if TYPE_CHECKING:
     from ctl.catalog.store import CatalogReader
@@ -78,10 +78,7 @@ def demand_tree(tree: Tree, known_repositories: int, *, accept_empty: bool = Fal
     """
     root = tree.storage.root
     if not tree.storage.exists():
-        raise UnreachableError(
-            f"the storage root {root} is not there",
-            hint="is the disk mounted, and is storage.filesystem.rootdirectory right in the site file?",
-        )
+        raise missing_root(root)
     if known_repositories and not accept_empty and not tree.present():
         raise RefusedError(
             f"{root} holds no registry, but the catalog knows {known_repositories} repositories in it",

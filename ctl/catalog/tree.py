@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ctl.catalog.digests import HEX
 from ctl.catalog.model import Finding
+from ctl.errors import UnreachableError
 
 if TYPE_CHECKING:
     from ctl.storage.base import Storage, Survey
@@ -51,6 +52,14 @@ def printable(path: str) -> str:
 def finding(path: str, kind: str, reason: str) -> Finding:
     """Return a finding with a path that can be stored and shown."""
     return Finding(printable(path), kind, printable(reason))
+
+
+def missing_root(root: str) -> UnreachableError:
+    """Return the error for a storage root that is not there, such as an unmounted disk."""
+    return UnreachableError(
+        f"the storage root {root} is not there",
+        hint="is the disk mounted, and is storage.filesystem.rootdirectory right in the site file?",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.database_options import node as node_option
+from ctl.commands.database_options import wait as wait_option
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -16,17 +18,6 @@ _one = click.option(
     "--database", "name", metavar="NAME", help="A metadata database of the site, by its name."
 )
 _registry = click.option("--registry", metavar="NAME", help="The metadata database of this registry.")
-_node = click.option(
-    "--node", metavar="HOST", help="The node whose program is used; the first one unless given."
-)
-_wait = click.option(
-    "--wait",
-    type=click.IntRange(min=0),
-    default=600,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for another controller at work on the same database.",
-)
 
 
 @click.group("background")
@@ -56,7 +47,7 @@ def status(context: Context, name: str | None, registry: str | None, detailed_ex
 @background.command("run")
 @_one
 @_registry
-@_node
+@node_option
 @click.option(
     "--timeout",
     type=click.IntRange(min=1),
@@ -76,7 +67,7 @@ def status(context: Context, name: str | None, registry: str | None, detailed_ex
     is_flag=True,
     help="Mark one finished that is proved done, and that the program would repeat for ever.",
 )
-@_wait
+@wait_option
 @pass_context
 def run(
     context: Context,
@@ -111,7 +102,7 @@ def run(
 @background.command("pause")
 @_one
 @_registry
-@_node
+@node_option
 @pass_context
 def pause(context: Context, name: str | None, registry: str | None, node: str | None) -> None:
     """Pause the active ones, for example before maintenance."""
@@ -121,7 +112,7 @@ def pause(context: Context, name: str | None, registry: str | None, node: str | 
 @background.command("resume")
 @_one
 @_registry
-@_node
+@node_option
 @pass_context
 def resume(context: Context, name: str | None, registry: str | None, node: str | None) -> None:
     """Let the paused ones go on."""
@@ -131,7 +122,7 @@ def resume(context: Context, name: str | None, registry: str | None, node: str |
 @click.command("repair-indexes")
 @_one
 @_registry
-@_wait
+@wait_option
 @pass_context
 def repair_indexes(context: Context, name: str | None, registry: str | None, wait: int) -> None:
     """Rebuild the indexes that an interrupted migration has left unusable, while the registry serves."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.database_options import node as node_option
+from ctl.commands.database_options import wait as wait_option
 from ctl.commands.database_targets import choose, in_use, refuse_nonsense, run_steps
 from ctl.context import pass_context
 
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
 _one = click.option("--database", "name", metavar="NAME", help="A database of the site, by its name.")
 _registry = click.option(
     "--registry", metavar="NAME", help="The metadata database of this registry, migrated by its program."
-)
-_node = click.option(
-    "--node", metavar="HOST", help="The node whose program is used; the first one unless given."
 )
 _limit = click.option(
     "--limit",
@@ -34,14 +33,6 @@ _post_limit = click.option(
 )
 _skip_post = click.option(
     "--skip-post-deployment", is_flag=True, help="Leave the post-deployment migrations for later."
-)
-_wait = click.option(
-    "--wait",
-    type=click.IntRange(min=0),
-    default=600,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for another controller at work on the same metadata database.",
 )
 _timeout = click.option(
     "--timeout",
@@ -74,11 +65,11 @@ def migrate() -> None:
 @migrate.command("up")
 @_one
 @_registry
-@_node
+@node_option
 @_limit
 @_post_limit
 @_skip_post
-@_wait
+@wait_option
 @_timeout
 @_skip
 @_skip_reason
@@ -127,10 +118,10 @@ def up(
 @migrate.command("down")
 @_one
 @_registry
-@_node
+@node_option
 @_limit
 @_post_limit
-@_wait
+@wait_option
 @_timeout
 @click.option("--accept-data-loss", is_flag=True, help="What is named as lost may be lost.")
 @pass_context
@@ -177,7 +168,7 @@ def down(
 @migrate.command("status")
 @_one
 @_registry
-@_node
+@node_option
 @_exitcode
 @pass_context
 def status(
@@ -196,7 +187,7 @@ def status(
 @migrate.command("plan")
 @_one
 @_registry
-@_node
+@node_option
 @_limit
 @_post_limit
 @_skip_post

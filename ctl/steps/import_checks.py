@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ctl.catalog.backend import BackendEvidence, hindrances
 from ctl.catalog.import_facts import other_sessions, read_content
 from ctl.catalog.import_state import ImportContent, Standing, refusal, standing
-from ctl.catalog.tree import REPOSITORIES
+from ctl.catalog.tree import REPOSITORIES, missing_root
 from ctl.engines.metadata import ImportStep
 from ctl.errors import Outcome, RegctlError
+from ctl.recipes.attempt import as_problem
 from ctl.recipes.model import Problem, Target
 from ctl.steps.backend_evidence import gather
 from ctl.steps.collection import node_config
@@ -95,11 +96,7 @@ class ImportChecks:
     def _storage(self) -> Iterator[Problem]:
         storage = self.here.world.storage(self.registry)
         if not storage.exists():
-            yield Problem(
-                f"the storage root {storage.root} is not there",
-                "is the disk mounted, and is storage.filesystem.rootdirectory right in the site file?",
-                outcome=Outcome.UNREACHABLE,
-            )
+            yield as_problem(missing_root(storage.root))
             return
         try:
             storage.list_directory(REPOSITORIES)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ctl.errors import Outcome, RefusedError
+from ctl.recipes.attempt import as_problem
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
 
 if TYPE_CHECKING:
@@ -29,13 +30,11 @@ class ImportTree(Step):
 
     def check(self, here: Target) -> Iterator[Problem]:
         """The storage root must be there, and the database, where it runs, migrated."""
+        from ctl.catalog.tree import missing_root
+
         storage = here.world.storage(self.registry)
         if not storage.exists():
-            yield Problem(
-                f"the storage root {storage.root} is not there",
-                hint="is the disk mounted, and is storage.filesystem.rootdirectory right in the site file?",
-                outcome=Outcome.UNREACHABLE,
-            )
+            yield as_problem(missing_root(storage.root))
         store = here.world.catalog(self.registry)
         status = store.database.status()
         if status.reachable:
