@@ -28,6 +28,7 @@ from tests.support.gitlab_content import (
 )
 from tests.support.images import image
 from tests.support.postgres import DatabaseAddress
+from tests.support.put_back import Kept
 from tests.support.transfer import Client
 
 MakeServer = Callable[..., GitlabServer]
@@ -190,22 +191,12 @@ class Trial:
 
     def __init__(self, site: GitlabSite, content: Content) -> None:
         self.site, self.content = site, content
-        self.kept = site.folder.parent / "storage-before"
-        shutil.copytree(site.server.storage, self.kept)
-        self.config = site.server.config_file.read_bytes()
-        self.mode = site.server.config_file.stat().st_mode & 0o7777
+        self.kept = Kept(site)
 
     def reset(self) -> None:
         """Put back storage, file and what the site remembers."""
         site = self.site
-        site.kill_leftovers()
-        shutil.rmtree(site.server.storage)
-        shutil.copytree(self.kept, site.server.storage)
-        site.server.config_file.write_bytes(self.config)
-        site.server.config_file.chmod(self.mode)
-        for left in site.server.folder.glob(".config.yml.regctl-*"):
-            left.unlink()
-        shutil.rmtree(site.folder / "site.d", ignore_errors=True)
+        self.kept.put_back()
         site.ok("service", "start")
 
     def boundaries(self) -> list[str]:

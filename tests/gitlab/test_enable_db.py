@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +16,7 @@ from tests.support.gitlab import drop_owned
 from tests.support.images import image, multi_arch
 from tests.support.postgres import PASSWORD, SUPERUSER, DatabaseAddress, PostgresServer
 from tests.support.transfer import Client, RefusedByRegistryError
+from tests.support.two_nodes import TwoNodes
 
 pytestmark = [pytest.mark.postgres]
 Make = Callable[..., EnablingSite]
@@ -266,43 +266,20 @@ def test_role_and_database_are_made_on_the_way(
 # -- two nodes ---------------------------------------------------------------------------------
 
 
-class TwoNodes(EnablingSite):
-    """A site whose registry has a second node on a second host, over the same storage and database."""
-
-    other: PlainServer
-
-    def description(self) -> dict[str, Any]:
-        found = super().description()
-        found["hosts"]["there"] = {"connection": "local"}
-        first = found["registries"]["main"]["nodes"][0]
-        second = {**first, "host": "there", "config_file": str(self.other.config_file), "url": self.other.url}
-        found["registries"]["main"]["nodes"].append(
-            {**second, "service": {**first["service"], "name": "two"}}
-        )
-        return found
-
-    def write(self) -> EnablingSite:
-        storage = {"storage": {"filesystem": {"rootdirectory": str(self.server.storage)}}}
-        self.other = PlainServer(self.folder.parent / "other", overlay=storage)
-        self.other.write_config()
-        super().write()
-        return self
-
-    def kill_leftovers(self) -> None:
-        super().kill_leftovers()
-        EnablingSite(self.folder, self.other).kill_leftovers()
+class TwoEnablingNodes(TwoNodes, EnablingSite):
+    """Both of GitLab's registry, over the same database too."""
 
 
 @pytest.fixture
-def two_nodes(tmp_path: Path, migrated_database: DatabaseAddress) -> Iterator[TwoNodes]:
+def two_nodes(tmp_path: Path, migrated_database: DatabaseAddress) -> Iterator[TwoEnablingNodes]:
     server = PlainServer(tmp_path / "registry", database=migrated_database)
-    site = TwoNodes(tmp_path / "site", server)
+    site = TwoEnablingNodes(tmp_path / "site", server)
     site.seeded()
     with site:
         yield site
 
 
-def test_fault_15_every_node_is_closed_switched_and_proved(two_nodes: TwoNodes) -> None:
+def test_fault_15_every_node_is_closed_switched_and_proved(two_nodes: TwoEnablingNodes) -> None:
     site = two_nodes
     before = site.pull_everything()
     done = site.regctl(*ENABLE, "--import", "one-step", timeout=300)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from ctl.recipes import runs
 from tests.support.enabling import ENABLE, EnablingSite
 from tests.support.images import image
 from tests.support.postgres import DatabaseAddress, PostgresServer
+from tests.support.put_back import Kept
 
 pytestmark = [pytest.mark.postgres]
 TRUNCATE = (
@@ -28,10 +28,7 @@ class Trial:
 
     def __init__(self, site: EnablingSite, server: PostgresServer, how: str) -> None:
         self.site, self.server, self.how = site, server, how
-        self.kept = site.folder.parent / "storage-before"
-        shutil.copytree(site.server.storage, self.kept)
-        self.config = site.server.config_file.read_bytes()
-        self.mode = site.server.config_file.stat().st_mode & 0o7777
+        self.kept = Kept(site)
         self.content = site.pull_everything()
         self.command = (*ENABLE, "--import", how)
 
@@ -41,14 +38,7 @@ class Trial:
     def reset(self) -> None:
         """Put back storage, file, database and what the site remembers."""
         site = self.site
-        site.kill_leftovers()
-        shutil.rmtree(site.server.storage)
-        shutil.copytree(self.kept, site.server.storage)
-        site.server.config_file.write_bytes(self.config)
-        site.server.config_file.chmod(self.mode)
-        for left in site.server.folder.glob(".config.yml.regctl-*"):
-            left.unlink()
-        shutil.rmtree(site.folder / "site.d", ignore_errors=True)
+        self.kept.put_back()
         address: DatabaseAddress = site.server.database  # type: ignore[attr-defined]
         with closing(self.server.connect(address.name)) as connection:
             connection.execute(TRUNCATE.encode())
@@ -87,8 +77,8 @@ class Trial:
             assert (site.folder / "site.d" / "50-regctl.yml").exists()
         else:
             assert "database-in-use" not in site.locks()
-            assert site.server.config_file.read_bytes() == self.config
-            assert site.server.config_file.stat().st_mode & 0o7777 == self.mode
+            assert site.server.config_file.read_bytes() == self.kept.config
+            assert site.server.config_file.stat().st_mode & 0o7777 == self.kept.mode
             assert not (site.folder / "site.d").exists()
         assert site.pull_everything() == self.content
         with site.client() as client:

@@ -8,38 +8,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.collecting import GC, CollectingSite, blob_bytes, in_real_run, mode, shared, wrapper
 from tests.support.registry import RegistryServer
+from tests.support.two_nodes import TwoNodes
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.registry]
 
 
-class TwoNodes(CollectingSite):
-    """A site whose registry has a second node, on a second host, over the same storage."""
-
-    other: RegistryServer
-
-    def description(self) -> dict[str, Any]:
-        found = super().description()
-        found["hosts"]["there"] = {"connection": "local"}
-        first = found["registries"]["main"]["nodes"][0]
-        second = {**first, "host": "there", "config_file": str(self.other.config_file), "url": self.other.url}
-        found["registries"]["main"]["nodes"].append(
-            {**second, "service": {**first["service"], "name": "two"}}
-        )
-        return found
-
-    def write(self) -> CollectingSite:
-        shared = {"storage": {"filesystem": {"rootdirectory": str(self.server.storage)}}}
-        self.other = RegistryServer(self.folder.parent / "other", overlay=shared)
-        self.other.write_config()
-        super().write()
-        return self
+class Nodes(TwoNodes, CollectingSite):
+    """Both nodes, as a write and a reader of files would meet them."""
 
     def modes(self) -> tuple[str, str]:
         return mode(self.server), mode(self.other)
@@ -47,22 +28,20 @@ class TwoNodes(CollectingSite):
     def configs(self) -> tuple[bytes, bytes]:
         return self.server.config_file.read_bytes(), self.other.config_file.read_bytes()
 
-    def kill_leftovers(self) -> None:
-        super().kill_leftovers()
-        CollectingSite(self.folder, self.other).kill_leftovers()
-
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TwoNodes, Callable[[], None]]]:
+def started(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Nodes, Callable[[], None]]]:
     folder = tmp_path_factory.mktemp("gc-nodes")
     slow = wrapper(folder, in_real_run(f"echo started >> {folder}/started; sleep 0.7"))
-    site = TwoNodes(folder / "site", RegistryServer(folder / "registry"), binary=slow)
+    site = Nodes(folder / "site", RegistryServer(folder / "registry"), binary=slow)
     with shared(site, folder / "copy") as reset:
         yield site, reset
 
 
 @pytest.fixture
-def nodes(started: tuple[TwoNodes, Callable[[], None]]) -> TwoNodes:
+def nodes(started: tuple[Nodes, Callable[[], None]]) -> Nodes:
     site, reset = started
     reset()
     (site.folder.parent / "started").unlink(missing_ok=True)
@@ -70,7 +49,7 @@ def nodes(started: tuple[TwoNodes, Callable[[], None]]) -> TwoNodes:
     return site
 
 
-def test_both_are_closed_while_the_collector_runs_and_open_again_after_it(nodes: TwoNodes) -> None:
+def test_both_are_closed_while_the_collector_runs_and_open_again_after_it(nodes: Nodes) -> None:
     before, configs = blob_bytes(nodes), nodes.configs()
     log, inside = nodes.folder.parent / "started", []
 
@@ -88,7 +67,7 @@ def test_both_are_closed_while_the_collector_runs_and_open_again_after_it(nodes:
     assert nodes.configs() == configs
 
 
-def test_the_one_that_was_stopped_stays_stopped_also_after_a_kill(nodes: TwoNodes) -> None:
+def test_the_one_that_was_stopped_stays_stopped_also_after_a_kill(nodes: Nodes) -> None:
     nodes.ok("service", "stop", "main/there", "--yes")
     assert nodes.modes() == ("writable", "stopped")
     configs, log = nodes.configs(), nodes.folder.parent / "started"
@@ -108,7 +87,9 @@ def test_the_one_that_was_stopped_stays_stopped_also_after_a_kill(nodes: TwoNode
         assert len(client.pull_everything()) == 3
 
 
-def test_a_node_that_runs_and_does_not_answer_stops_it_before_anything_is_closed(nodes: TwoNodes) -> None:
+def test_a_node_that_runs_and_does_not_answer_stops_it_before_anything_is_closed(
+    nodes: Nodes,
+) -> None:
     configs = nodes.configs()
     pid = next(p.name for p in Path("/proc").glob("[0-9]*") if serves(p, nodes.other))
     os.kill(int(pid), signal.SIGSTOP)
