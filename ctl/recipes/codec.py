@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ctl.errors import RegctlError
-from ctl.recipes.model import Do, Recipe, Scope, Step, Within
+from ctl.recipes.model import Across, Do, Item, Recipe, Row, Scope, Step, Within
 
 _SECRET_OPTION = re.compile(
     r"^--?[a-z0-9-]*(pass|secret|token|key|credential)[a-z0-9-]*(?P<value>=.*)?$", re.I
@@ -21,12 +21,16 @@ _USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^/@\s:]*):[^/@\s]*@", r
 
 @dataclass(frozen=True)
 class Place:
-    """A step's place in its recipe: `path` is "2" or "2.1" for a step, "2.s1" for a scope."""
+    """A step's place in its recipe: `path` is "2" or "2.1" for a step, "2.s1" for a scope.
+
+    Of a row its path begins with the row's, as in "2.r1" and "2.r1.3".
+    """
 
     path: str
     step: Step
     within: tuple[str, ...]  # the paths of the scopes around it, outermost first
     because: str = ""  # why the recipe has it
+    row: str = ""  # the path of the row that it is part of
 
     @property
     def is_scope(self) -> bool:
@@ -34,18 +38,45 @@ class Place:
         return self.path.rpartition(".")[2].startswith("s")
 
 
-def places(items: Sequence[Do | Within], prefix: str = "", around: tuple[str, ...] = ()) -> Iterator[Place]:
-    """Yield every step and scope with its path, in the order in which they run."""
+def places(
+    items: Sequence[Item], prefix: str = "", around: tuple[str, ...] = (), row: str = ""
+) -> Iterator[Place]:
+    """Yield every step and scope with its path, in the order in which they run (rows one after the other)."""
     for number, item in enumerate(items, 1):
         path = f"{prefix}{number}"
         if isinstance(item, Do):
-            yield Place(path, item.step, around, item.because)
-            continue
-        inner = around
-        for index, scope in enumerate(item.scopes, 1):
-            yield Place(f"{path}.s{index}", scope, inner, item.because)
-            inner = (*inner, f"{path}.s{index}")
-        yield from places(item.body, f"{path}.", inner)
+            yield Place(path, item.step, around, item.because, row)
+        elif isinstance(item, Across):
+            for row_path, one in rows_of(item, path):
+                yield from places(one.body, f"{row_path}.", around, row_path)
+        else:
+            inner = around
+            for index, scope in enumerate(item.scopes, 1):
+                yield Place(f"{path}.s{index}", scope, inner, item.because, row)
+                inner = (*inner, f"{path}.s{index}")
+            yield from places(item.body, f"{path}.", inner, row)
+
+
+def rows_of(item: Across, path: str) -> Iterator[tuple[str, Row]]:
+    """Yield the rows of one Across with their paths, such as "2.r1"."""
+    for number, row in enumerate(item.rows, 1):
+        yield f"{path}.r{number}", row
+
+
+def acrosses(items: Sequence[Item], prefix: str = "") -> Iterator[tuple[str, Across]]:
+    """Yield every Across with its path, in the order in which they run."""
+    for number, item in enumerate(items, 1):
+        path = f"{prefix}{number}"
+        if isinstance(item, Across):
+            yield path, item
+        elif isinstance(item, Within):
+            yield from acrosses(item.body, f"{path}.")
+
+
+def all_rows(recipe: Recipe) -> dict[str, Row]:
+    """Return all rows of a recipe by their paths, in the order in which they are listed."""
+    found = acrosses(recipe.items)
+    return {row_path: row for path, item in found for row_path, row in rows_of(item, path)}
 
 
 def class_path(step: Step) -> str:
@@ -57,15 +88,24 @@ def _dump_step(step: Step) -> dict[str, Any]:
     return {"step": class_path(step), "args": step.model_dump(mode="json")}
 
 
-def _dump_item(item: Do | Within) -> dict[str, Any]:
+def dump_item(item: Item) -> dict[str, Any]:
+    """Turn an item of a recipe into JSON."""
     reason = {"because": item.because} if item.because else {}
     if isinstance(item, Do):
         return {"do": _dump_step(item.step), **reason}
+    if isinstance(item, Across):
+        limits = {"canary": item.canary, "at_once": item.at_once, "max_fail": item.max_fail}
+        return {**reason, "across": [dump_row(row) for row in item.rows], **limits}
     return {
         **reason,
         "within": [_dump_step(scope) for scope in item.scopes],
-        "body": [_dump_item(part) for part in item.body],
+        "body": [dump_item(part) for part in item.body],
     }
+
+
+def dump_row(row: Row) -> dict[str, Any]:
+    """Turn a row into JSON."""
+    return {"host": row.host, "body": [dump_item(part) for part in row.body]}
 
 
 def dump(recipe: Recipe) -> dict[str, Any]:
@@ -75,7 +115,7 @@ def dump(recipe: Recipe) -> dict[str, Any]:
         "title": recipe.title,
         "resources": list(recipe.resources),
         "undo_on_failure": recipe.undo_on_failure,
-        "items": [_dump_item(item) for item in recipe.items],
+        "items": [dump_item(item) for item in recipe.items],
     }
     if load(data).items != recipe.items:
         raise RegctlError(f"recipe {recipe.name}: a step's arguments do not survive the journal")
@@ -100,10 +140,24 @@ def load_step(data: Mapping[str, Any]) -> Step:
         ) from error
 
 
-def _load_item(data: Mapping[str, Any]) -> Do | Within:
+def _load_item(data: Mapping[str, Any]) -> Item:
     because = str(data.get("because", ""))
-    if "do" in data:
-        return Do(load_step(data["do"]), because)
+    if "across" in data:
+        rows = tuple(_load_row(row) for row in data["across"])
+        return Across(rows, data["canary"], data["at_once"], data["max_fail"], because)
+    return _load_one(data)
+
+
+def _load_one(data: Mapping[str, Any]) -> Do | Within:
+    because = str(data.get("because", ""))
+    return Do(load_step(data["do"]), because) if "do" in data else _load_within(data, because)
+
+
+def _load_row(data: Mapping[str, Any]) -> Row:
+    return Row(data["host"], tuple(_load_one(part) for part in data["body"]))
+
+
+def _load_within(data: Mapping[str, Any], because: str) -> Within:
     scopes = []
     for part in data["within"]:
         scope = load_step(part)

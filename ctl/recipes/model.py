@@ -194,8 +194,51 @@ class Within:
     """Scopes entered in order, a body, and the scopes left in reverse order, whatever happens."""
 
     scopes: tuple[Scope, ...]
-    body: tuple[Do | Within, ...]
+    body: tuple[Do | Within | Across, ...]
     because: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What happens on one host, in order; its scopes are left before the row ends, whatever happens.
+
+    ValueError where it holds rows itself.
+    """
+
+    host: str
+    body: tuple[Do | Within, ...]
+
+    def __post_init__(self) -> None:
+        if _holds_rows(self.body):
+            raise ValueError(f"the row of {self.host} holds rows")
+
+
+@dataclass(frozen=True)
+class Across:
+    """Rows of several hosts, side by side; what fails on one host does not touch the others.
+
+    ValueError where two rows have one host, or a limit is negative.
+    """
+
+    rows: tuple[Row, ...]
+    canary: int = 0  # so many rows alone first; the others only if none of them failed
+    at_once: int = 10  # rows side by side after that
+    max_fail: int = 0  # more failed or unreachable rows than this: no further row is started
+    because: str = ""
+
+    def __post_init__(self) -> None:
+        hosts = [row.host for row in self.rows]
+        if len(set(hosts)) != len(hosts) or not all(hosts):
+            raise ValueError("each row of an Across needs a host of its own")
+        if self.canary < 0 or self.max_fail < 0 or self.at_once < 1:
+            raise ValueError("canary and max_fail are not negative, and at_once is at least 1")
+
+
+Item = Do | Within | Across
+
+
+def _holds_rows(items: tuple[Item, ...]) -> bool:
+    return any(isinstance(i, Across) or (isinstance(i, Within) and _holds_rows(i.body)) for i in items)
 
 
 @dataclass(frozen=True)
@@ -203,7 +246,7 @@ class Recipe:
     """An ordered list of steps and scopes."""
 
     name: str
-    items: tuple[Do | Within, ...]
+    items: tuple[Item, ...]
     resources: tuple[str, ...]  # what it locks: "registry/<name>", "database/<name>"
     title: str = ""
     question: str = ""  # asked before the first write; "" where the change needs no confirmation
@@ -233,6 +276,16 @@ class StepRecord:
 
 
 @dataclass(frozen=True)
+class HostRecord:
+    """How the row of one host ended; `seconds` that it took, 0 where it never began."""
+
+    host: str
+    result: StepResultWord
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class RunReport:
     """How a run ended. In a dry run `id` is "" and `previews` is all there is."""
 
@@ -243,6 +296,7 @@ class RunReport:
     steps: tuple[StepRecord, ...] = ()
     previews: tuple[Preview, ...] = ()
     problems: tuple[Problem, ...] = ()
+    hosts: tuple[HostRecord, ...] = ()  # of the rows, where the recipe has any; one for each host
 
     def data(self, step: str) -> Mapping[str, Json]:
         """Return the figures of the last step of that class, {} if it did not run."""
