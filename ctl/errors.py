@@ -6,7 +6,9 @@ an error becomes text and an exit code.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 
 class Outcome(StrEnum):
@@ -92,7 +94,26 @@ class InterruptedRunError(RegctlError):
 
 
 class CommandFailedError(RegctlError):
-    """A program ended with an error; `details` holds its last lines."""
+    """A program ended with an error; `details` holds its last lines.
+
+    `figures` are JSON-able: they stand in the record of the step that raises it, as those of one that
+    ended well do.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        details: tuple[str, ...] = (),
+        figures: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.figures = figures or {}
+
+
+class UnknownEffectError(CommandFailedError):
+    """Nobody can tell what a program did: it was begun, and its end was not seen. Neither done nor failed."""
 
 
 class TransientError(RegctlError):

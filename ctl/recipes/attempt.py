@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ctl.errors import InterruptedRunError, Outcome, RegctlError, TransientError, UnreachableError
+from ctl.errors import (
+    CommandFailedError,
+    InterruptedRunError,
+    Outcome,
+    RegctlError,
+    TransientError,
+    UnknownEffectError,
+    UnreachableError,
+)
 from ctl.recipes import failpoints
 from ctl.recipes.codec import Place, class_path
 from ctl.recipes.journal import FencedError, now
@@ -109,7 +117,9 @@ class Attempts:
     def failed(self, place: Place, phase: Phase, since: tuple[str, float], error: Exception) -> None:
         """Journal that a verb failed, and tell."""
         word = "unreachable" if isinstance(error, UnreachableError) else "failed"
-        self.ended(place, phase, since, Result(word, as_problem(error).message))
+        word = "unknown" if isinstance(error, UnknownEffectError) else word
+        figures = error.figures if isinstance(error, CommandFailedError) else None
+        self.ended(place, phase, since, Result(word, as_problem(error).message, figures))
 
     def call(
         self, place: Place, phase: Phase, before: Mapping[str, Any], verb: Callable[[], StepReport | None]

@@ -255,7 +255,15 @@ class Recipe:
 
 
 StepResultWord = Literal[
-    "ok", "changed", "failed", "warned", "not-applicable", "skipped", "not-attempted", "unreachable"
+    "ok",
+    "changed",
+    "failed",
+    "warned",
+    "not-applicable",
+    "skipped",
+    "not-attempted",
+    "unreachable",
+    "unknown",  # begun, and nobody can tell how it ended
 ]
 
 

@@ -20,7 +20,7 @@ from ctl.recipes.live import LiveRun
 from ctl.recipes.lock import Held, new_info
 from ctl.recipes.model import Preview, Problem, Recipe, RunReport, StepRecord
 from ctl.recipes.signals import Stop, StopNowError
-from ctl.recipes.state import RunState, by_path, fold
+from ctl.recipes.state import BAD_RESULTS, RunState, by_path, fold
 
 if TYPE_CHECKING:
     from ctl.recipes.runner import Runner
@@ -157,7 +157,7 @@ class Session:
         try:
             if claims is not None:
                 claims.place(executor.recipe.resources)
-            if any(record.result in ("failed", "unreachable") for record in run.state.steps):
+            if any(record.result in BAD_RESULTS for record in run.state.steps):
                 raise RegctlError("a step had failed before regctl was ended")
             executor.forward()
         except Exception as error:

@@ -17,7 +17,7 @@ Standing = Literal[
 _AFTER_INTENT: dict[str, Standing] = {"apply": "applying", "leave": "leaving", "undo": "undoing"}
 _AFTER_GOOD: dict[str, Standing] = {"apply": "done", "leave": "left", "undo": "undone"}
 _AFTER_BAD: dict[str, Standing] = {"apply": "failed", "leave": "stuck", "undo": "undo-failed"}
-BAD_RESULTS = frozenset({"failed", "unreachable"})
+BAD_RESULTS = frozenset({"failed", "unreachable", "unknown"})
 
 
 @dataclass
