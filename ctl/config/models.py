@@ -6,80 +6,25 @@ that plugins can add engines and storage drivers without touching this file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Union
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     StringConstraints,
     Tag,
     create_model,
-)
-from pydantic_core import PydanticCustomError
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-SECRET_PREFIXES = ("env:", "file:", "command:")
-INLINE_SECRET = (
-    "is never written here: put it in a file of its own (mode 0600) and write file:/path/to/it, "  # noqa: S105
-    "or env:NAME, or command:PROGRAM ARGUMENTS"
+    model_validator,
 )
 
-
-def _wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("site", "{what}", {"what": message})
-
-
-def _absolute(path: str) -> str:
-    if not path.startswith("/"):
-        raise _wrong("must be an absolute path, starting with /")
-    if any(ord(character) < 32 for character in path) or ".." in path.split("/"):
-        raise _wrong("must be a plain path, without .. or control characters")
-    return path.rstrip("/") or "/"
-
-
-def _url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise _wrong(f"must be an address such as http://127.0.0.1:5000 ({error})") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise _wrong("must be an address such as http://127.0.0.1:5000")
-    if parts.username is not None or parts.password is not None:
-        raise _wrong("must not hold a user name or a password: they belong under credentials")
-    if parts.query or parts.fragment or re.search(r"\s", url):
-        raise _wrong("must end with the host, the port or a path prefix")
-    return url
-
-
-def _reference(text: str) -> str:
-    prefix = next((known for known in SECRET_PREFIXES if text.startswith(known)), "")
-    if not prefix or not text[len(prefix) :].strip():
-        raise _wrong(INLINE_SECRET)
-    if prefix == "file:" and not text.removeprefix("file:").startswith("/"):
-        raise _wrong("file: needs an absolute path, as in file:/etc/regctl/main.password")
-    return text
-
-
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
-Url = Annotated[str, AfterValidator(_url)]
-SecretReference = Annotated[str, AfterValidator(_reference)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-NonEmpty = Annotated[str, StringConstraints(min_length=1)]
-
-
-class Model(BaseModel):
-    """What every part of a site is: frozen, unknown keys refused, nothing converted silently."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+from ctl.config.fields import INLINE_SECRET as INLINE_SECRET
+from ctl.config.fields import NAME_PATTERN as NAME_PATTERN
+from ctl.config.fields import SECRET_PREFIXES as SECRET_PREFIXES
+from ctl.config.fields import AbsolutePath, Argv, Name, NonEmpty, Port, SecretReference, Url, wrong
+from ctl.config.fields import Model as Model
+from ctl.config.rolling import Drain, Moved, UpgradeTo, on_their_new_programs
 
 
 class Host(Model):
@@ -92,6 +37,10 @@ class Host(Model):
     become: NonEmpty | None = None  # the user whose rights are needed there, through sudo
     identity_file: AbsolutePath | None = None
     known_hosts_file: AbsolutePath | None = None
+    jump: Name | None = None  # another host of the site that the connection goes through
+    connect_timeout: Annotated[int, Field(ge=1, le=600)] = 10  # seconds until it must be logged in
+    idle_timeout: Annotated[int, Field(ge=3, le=3600)] = 30  # seconds that it may leave all unanswered
+    state_dir: AbsolutePath | None = None  # for jobs over there; /var/lib/regctl unless given
     labels: dict[str, str] = Field(default_factory=dict)
 
 
@@ -159,9 +108,62 @@ class Node(Model):
     environment_file: AbsolutePath | None = None  # NAME=value lines, or a folder with a file a variable
     # whose tool writes config_file anew: regctl then never does. Absent: told by its place and its text
     generated_by: Literal["omnibus", "nobody"] | None = None
+    drain: Drain | None = None  # absent: clients see it restart
+    upgrade: UpgradeTo | None = None
 
 
 Nodes = Annotated[tuple[Node, ...], Field(min_length=1, strict=False)]
+
+
+class SystemdTimer(Model):
+    """A timer of systemd: stopped for the maintenance, started again if it was active before."""
+
+    host: Name
+    kind: Literal["systemd"]
+    unit: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:_.@\\-]+\.timer$")]
+
+    @property
+    def label(self) -> str:
+        """What names it on its host."""
+        return self.unit
+
+
+class CronFile(Model):
+    """A file of cron: renamed for the maintenance to a name that cron passes over."""
+
+    host: Name
+    kind: Literal["cron-file"]
+    path: AbsolutePath
+
+    @property
+    def label(self) -> str:
+        """What names it on its host."""
+        return self.path
+
+
+class CommandTimer(Model):
+    """Something else that works by itself, paused and woken by programs of its own."""
+
+    host: Name
+    kind: Literal["command"]
+    name: Name
+    stop: Argv
+    start: Argv
+    status: Argv  # exit code 0: it works, 3: it is stopped (as of an init script); any other: unknown
+
+    @property
+    def label(self) -> str:
+        """What names it on its host."""
+        return self.name
+
+
+Timer = Annotated[SystemdTimer | CronFile | CommandTimer, Field(discriminator="kind")]
+
+
+class Maintenance(Model):
+    """What is paused while a registry is under maintenance, beside its own writes."""
+
+    timers: Annotated[tuple[Timer, ...], Field(strict=False)] = ()
 
 
 class Registry(Model):
@@ -174,7 +176,14 @@ class Registry(Model):
     credentials: Credentials | None = None
     storage: Storage
     config: dict[str, Any] = Field(default_factory=dict)  # in the registry's own words, over the template
+    maintenance: Maintenance = Maintenance()
     nodes: Nodes
+    upgraded: dict[Name, Moved] = Field(default_factory=dict)  # by host; regctl's own, in its drop-in
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, given: Any) -> Any:
+        return on_their_new_programs(given) if isinstance(given, dict) and given.get("upgraded") else given
 
 
 class DistributionRegistry(Registry):
@@ -210,6 +219,7 @@ class Site(Model):
     control_database: Name | None = None
     hosts: dict[Name, Host]
     databases: dict[Name, Database] = Field(default_factory=dict)
+    maintenance: Maintenance = Maintenance()  # of every registry, beside what each names itself
     registries: dict[Name, Registry]
 
 
@@ -264,9 +274,9 @@ def _exactly_one(known: tuple[str, ...]) -> Callable[[Any], Any]:
         named = [name for name in given if name != "host"]
         unknown = [name for name in named if name not in known]
         if unknown:
-            raise _wrong(f"has no driver {unknown[0]!r}; what is supported now: {', '.join(known)}")
+            raise wrong(f"has no driver {unknown[0]!r}; what is supported now: {', '.join(known)}")
         if len(named) != 1:
-            raise _wrong(f"needs exactly one driver ({', '.join(known)}), not {len(named)}")
+            raise wrong(f"needs exactly one driver ({', '.join(known)}), not {len(named)}")
         return given
 
     return check
