@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
@@ -14,6 +14,9 @@ from ctl.engines.base import CollectionParser as Parser
 from ctl.engines.distribution_parsers import CollectionParser, duration_of, parse_version_line
 from ctl.errors import RefusedError
 from ctl.hosts.base import Command
+
+if TYPE_CHECKING:
+    from ctl.engines.upgrades import Upgrades
 
 _READ_ONLY_PATH = "storage.maintenance.readonly.enabled"
 DEFAULT_ROOT = "/var/lib/registry"  # of both versions, where the file names none
@@ -65,6 +68,12 @@ class Distribution:
         from ctl.engines.distribution_features import features
 
         return features(version)
+
+    def upgrades(self) -> Upgrades:
+        """What an upgrade has to know of this engine."""
+        from ctl.engines.distribution_upgrade import DistributionUpgrade
+
+        return DistributionUpgrade()
 
     def parse_config(self, data: bytes) -> ParsedConfig:
         """Read a configuration file's bytes as the registry would; mistakes instead of errors."""

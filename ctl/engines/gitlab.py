@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
@@ -18,6 +18,9 @@ from ctl.engines.gitlab_metadata import GitlabMetadata
 from ctl.engines.metadata import MetadataPrograms
 from ctl.errors import ConfigError
 from ctl.hosts.base import Command
+
+if TYPE_CHECKING:
+    from ctl.engines.upgrades import Upgrades
 
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)\S*-gitlab\S*")
 # The collector's own words are the only proof of what it did: nothing in the file may hide or reshape them.
@@ -56,6 +59,12 @@ class Gitlab(Distribution):
                 hint="name the program that GitLab ships in `binary`; a plain one is `engine: distribution`",
             )
         return Version(found.group(1))
+
+    def upgrades(self) -> Upgrades:
+        """What an upgrade has to know of this engine."""
+        from ctl.engines.gitlab_upgrade import GitlabUpgrade
+
+        return GitlabUpgrade()
 
     def serve_command(self, binary: str, config_file: str, version: Version) -> Command:
         """The call that serves; the feature flags come from the site, see `feature_environment`."""

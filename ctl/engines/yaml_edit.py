@@ -26,6 +26,36 @@ def set_keys(text: str, section: str, values: Mapping[str, Any]) -> str:
     return edited if edited is not None else _section_anew(text, section, values)
 
 
+def remove_key(text: str, path: tuple[str, ...]) -> str:
+    """Return the text without a key of a block mapping, its own lines only; as it is where that is not so."""
+    import yaml
+
+    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    for name in path[:-1]:
+        node = _child(node, name) if node is not None else None
+    if not isinstance(node, yaml.MappingNode) or node.flow_style:
+        return text
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value == path[-1]:
+            first = key.start_mark.line
+            lines = text.splitlines(keepends=True)
+            last = _last_line(value, lines)
+            return "".join(lines[:first] + lines[last + 1 :])
+    return text
+
+
+def _last_line(value: yaml.Node, lines: list[str]) -> int:
+    """Return the last line that a value takes; blank lines and comments after it are not its own."""
+    mark = value.end_mark
+    last = mark.line if mark.column else mark.line - 1
+    last = max(min(last, len(lines) - 1), value.start_mark.line)
+    if mark.column and not lines[last][: mark.column].strip():  # it ends where the next one is indented
+        last -= 1
+    while last > value.start_mark.line and (not lines[last].strip() or lines[last].lstrip()[0] == "#"):
+        last -= 1
+    return last
+
+
 def scalar(value: Any) -> str:
     """Write a value on one line so that every YAML reader takes it for the same."""
     if isinstance(value, str) and _PLAIN.match(value) and value.lower() not in _WORDS:

@@ -127,6 +127,7 @@ def _with_root(world: World, registry: str, settings: Mapping[str, Any]) -> Mapp
 
 def plan_config(world: World, registry: str, host: str, secrets: str) -> ConfigPlan:
     """Render a node's file and set it beside the one that stands; ConfigError if that cannot be done."""
+    from ctl.engines.upgrades import translated
     from ctl.listing import own_version
     from ctl.resources import read_resource
     from ctl.templates import defaults_for, render_config
@@ -140,7 +141,9 @@ def plan_config(world: World, registry: str, host: str, secrets: str) -> ConfigP
     extra = world.resources("templates")
     defaults = defaults_for(template, extra)
     login = connection(world.site.databases, registry, described)
-    references = compose(described, node, defaults, secret_reference(world, registry, secrets), login)
+    composed = compose(described, node, defaults, secret_reference(world, registry, secrets), login)
+    # The site may still speak as an older version does: nodes of both are served by one `config`.
+    references = translated(world.engine(registry), composed, world.version(registry, host))
 
     def fetch(reference: str) -> Secret:
         if reference == own and not os.path.lexists(secret_path(secrets, registry)):
