@@ -87,6 +87,13 @@ class UnreachableError(RegctlError):
     outcome = Outcome.UNREACHABLE
 
 
+class BrokenConnectionError(UnreachableError):
+    """The connection broke while something ran over there: how far that came is not known.
+
+    Any other UnreachableError of a host says that nothing was begun.
+    """
+
+
 class InterruptedRunError(RegctlError):
     """The operator stopped the command; every scope was left."""
 

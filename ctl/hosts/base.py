@@ -84,6 +84,17 @@ class JobStatus:
     process: ProcessInfo | None = None
 
 
+@dataclass(frozen=True)
+class JobTail:
+    """A job, and where it runs no more the last bytes of what it printed, and how many there are in all."""
+
+    status: JobStatus
+    stdout: bytes = b""
+    stderr: bytes = b""
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+
+
 class Host(Protocol):
     """A machine. Every error of the library behind it arrives as a `RegctlError`."""
 
@@ -110,6 +121,17 @@ class Host(Protocol):
         self, job_id: str, stream: Literal["stdout", "stderr"], offset: int = 0, limit: int | None = None
     ) -> bytes:
         """Return what the job has printed from that byte on, `limit` bytes at most; only reads."""
+        ...
+
+    def run_job(self, command: Command, job_id: str, patience: timedelta, tail: int) -> JobTail:
+        """Do what `start` does, then what `wait_job` does, in as few trips as the way there allows."""
+        ...
+
+    def wait_job(self, job_id: str, patience: timedelta, tail: int) -> JobTail:
+        """Return when the job runs no more, or when the patience is over; only reads.
+
+        Of one that has ended the last `tail` bytes of each stream come with it.
+        """
         ...
 
     def kill_job(self, job_id: str, grace: timedelta) -> None:

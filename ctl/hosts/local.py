@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Literal
 
 from ctl.hosts import files, processes, programs
-from ctl.hosts.base import Command, FileInfo, Job, JobStatus, LineSink, ProcessInfo, Result
+from ctl.hosts.base import Command, FileInfo, Job, JobStatus, JobTail, LineSink, ProcessInfo, Result
+from ctl.hosts.job_waiting import wait_job
 from ctl.hosts.jobs import Jobs
 
 
@@ -39,6 +40,15 @@ class LocalHost:
     ) -> bytes:
         """Return what the job has printed from that byte on, `limit` bytes at most; only reads."""
         return self._jobs.output(job_id, stream, offset, limit)
+
+    def run_job(self, command: Command, job_id: str, patience: timedelta, tail: int) -> JobTail:
+        """Start it, then wait for it."""
+        self.start(command, job_id)
+        return wait_job(self, job_id, patience, tail)
+
+    def wait_job(self, job_id: str, patience: timedelta, tail: int) -> JobTail:
+        """Return when the job runs no more, or when the patience is over; only reads."""
+        return wait_job(self, job_id, patience, tail)
 
     def kill_job(self, job_id: str, grace: timedelta) -> None:
         """TERM the job's whole session, KILL it after the grace; return when it is proved dead."""

@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Literal
 
 from ctl.errors import CommandFailedError, RefusedError, RegctlError, UsageError
-from ctl.hosts.base import Command, FileInfo, Job, JobStatus, LineSink, ProcessInfo, Result
+from ctl.hosts.base import Command, FileInfo, Job, JobStatus, JobTail, LineSink, ProcessInfo, Result
+from ctl.hosts.job_waiting import wait_job
 from ctl.hosts.jobs import checked_id
 
 FOREVER = float("inf")
@@ -170,6 +171,15 @@ class MemoryHost:
         script = job.process.script
         printed = (script.stdout if stream == "stdout" else script.stderr)[offset:]
         return printed if limit is None else printed[:limit]
+
+    def run_job(self, command: Command, job_id: str, patience: timedelta, tail: int) -> JobTail:
+        """Start it, then wait for it."""
+        self.start(command, job_id)
+        return wait_job(self, job_id, patience, tail)
+
+    def wait_job(self, job_id: str, patience: timedelta, tail: int) -> JobTail:
+        """Return when the job runs no more, or when the patience is over."""
+        return wait_job(self, job_id, patience, tail)
 
     def kill_job(self, job_id: str, grace: timedelta) -> None:
         """End a job; one that was only claimed never starts."""
