@@ -83,7 +83,7 @@ class Attempts:
     def __init__(
         self, run: LiveRun, boundary: failpoints.Boundary = failpoints.off, waits: Waits | None = None
     ) -> None:
-        self.run, self._boundary, self._waits = run, boundary, waits or Waits()
+        self.run, self.boundary, self.waits = run, boundary, waits or Waits()
 
     def began(self, place: Place, phase: Phase) -> tuple[str, float]:
         """Tell that a verb begins; return its time stamp and clock for `ended`."""
@@ -147,7 +147,7 @@ class Attempts:
             before=before,
         )
         self.run.guard()
-        with self._boundary(f"{phase} {place.path} {type(step).__name__}"):
+        with self.boundary(f"{phase} {place.path} {type(step).__name__}"):
             return verb()
 
     def _again(
@@ -171,9 +171,9 @@ class Attempts:
             on=TransientError,
             attempts=place.step.retries + 1,
             timeout=None,
-            wait_initial=self._waits.initial,
-            wait_max=self._waits.longest,
-            wait_jitter=self._waits.initial,
+            wait_initial=self.waits.initial,
+            wait_max=self.waits.longest,
+            wait_jitter=self.waits.initial,
         ):
             with attempt:
                 if attempt.num == 1:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os.path
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ctl.errors import LockedError, RefusedError
+from ctl.errors import LockedError, RefusedError, RegctlError, UnreachableError
 from ctl.recipes import failpoints
 from ctl.recipes.identity import controller_id
 from ctl.recipes.journal import FencedError
@@ -93,10 +93,14 @@ def read_claim(world: World, spot: Spot) -> Claim | None:
         ) from error
 
 
-def foreign(world: World, resources: Iterable[str], controller: str) -> list[tuple[Spot, Claim]]:
-    """Return the claims of other controllers on the resources; only reads."""
+def foreign(
+    world: World, resources: Iterable[str], controller: str, without: Collection[str] = ()
+) -> list[tuple[Spot, Claim]]:
+    """Return the claims of other controllers on the resources, some hosts left aside; only reads."""
     found = []
     for spot in spots(world, resources):
+        if spot.host in without:
+            continue
         claim = read_claim(world, spot)
         if claim is not None and claim.controller != controller:
             found.append((spot, claim))
@@ -135,55 +139,108 @@ def break_claims(world: World, locks: Locks, run_id: str, reason: str, *, dry_ru
 
 
 class Claims:
-    """The claims of one run."""
+    """The claims of one run.
 
-    def __init__(self, world: World, claim: Claim, boundary: failpoints.Boundary = failpoints.off) -> None:
+    `rows` are the hosts that rows of their own work on. One of them that does not answer keeps only its own
+    row from working; any other host keeps the whole run.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        claim: Claim,
+        boundary: failpoints.Boundary = failpoints.off,
+        rows: Collection[str] = (),
+    ) -> None:
         self._world = world
         self._claim = claim  # of no registry yet: each spot gets its own
         self._boundary = boundary
-        self._placed: list[Spot] = []
+        self._rows = frozenset(rows)
+        self._placed: dict[Spot, Claim] = {}
+        self._away: dict[Spot, UnreachableError] = {}  # where nothing can be asked any more
 
-    def place(self, resources: Iterable[str]) -> None:
-        """Claim every node of the registries; LockedError if another controller has one of them."""
+    def place(self, resources: Iterable[str], without: Collection[str] = ()) -> None:
+        """Claim every node of the registries; LockedError if another controller has one of them.
+
+        Nothing is claimed on the hosts in `without`: nothing will be done there.
+        """
         for spot in spots(self._world, resources):
+            if spot.host not in without:
+                self._place(spot)
+        self.guard()  # of two controllers that claim at once, the earlier writer finds out here
+
+    def _place(self, spot: Spot) -> None:
+        try:
             there = read_claim(self._world, spot)
             if there is not None and there.controller != self._claim.controller:
                 raise refusal(spot, there)
             # No directory, no configuration: there is nothing yet that a claim could guard.
             if self._world.host(spot.host).stat(os.path.dirname(spot.path)) is not None:
-                self._placed.append(spot)
+                self._placed[spot] = self._claim
                 self._write(spot)
-        self.guard()  # of two controllers that claim at once, the earlier writer finds out here
+        except UnreachableError as error:
+            if spot.host not in self._rows:
+                raise
+            self._away[spot] = error
 
-    def entered(self, path: str, before: Mapping[str, Any]) -> None:
-        """Add the state before a scope to the claims, for whoever finds one without its controller."""
-        if self._placed:
-            self._claim = Claim(**{**vars(self._claim), "before": {**self._claim.before, path: before}})
-            for spot in self._placed:
-                self.guard()
-                self._write(spot)
+    def entered(self, path: str, before: Mapping[str, Any], host: str = "") -> None:
+        """Add the state before a scope to the claims, for whoever finds one without its controller.
 
-    def guard(self) -> None:
-        """Raise FencedError unless every claim is still this run's, with its epoch."""
-        for spot in self._placed:
-            there = read_claim(self._world, spot)
-            if there is None or (there.run, there.epoch) != (self._claim.run, self._claim.epoch):
-                who = there.describe() if there else "nobody: the claim is gone"
-                raise FencedError(
-                    f"this run's claim on {spot.registry} at {spot.host} was taken; now it is {who}",
-                    hint="nothing more is changed here; see `regctl run list` and `regctl lock status`",
-                )
+        With `host` only to the claims there, where the scope's row works.
+        """
+        for spot in self._spots(host):
+            claim = self._placed[spot]
+            self._placed[spot] = Claim(**{**vars(claim), "before": {**claim.before, path: before}})
+            self._guard(spot)
+            self._write(spot)
+
+    def guard(self, host: str = "") -> None:
+        """Raise FencedError unless every claim is still this run's, with its epoch.
+
+        With `host` only the claims there are asked, where a row is about to write; UnreachableError if
+        they cannot be. Without, a row's host that does not answer any more is passed over.
+        """
+        if host:
+            for spot, error in self._away.items():
+                if spot.host == host:
+                    raise error
+        for spot in self._spots(host):
+            try:
+                self._guard(spot)
+            except UnreachableError as error:
+                if host or spot.host not in self._rows:
+                    raise
+                self._away[spot] = error
+
+    def _spots(self, host: str) -> list[Spot]:
+        there = [spot for spot in list(self._placed) if spot not in self._away]
+        return [spot for spot in there if spot.host == host] if host else there
+
+    def _guard(self, spot: Spot) -> None:
+        there = read_claim(self._world, spot)
+        if there is None or (there.run, there.epoch) != (self._claim.run, self._claim.epoch):
+            who = there.describe() if there else "nobody: the claim is gone"
+            raise FencedError(
+                f"this run's claim on {spot.registry} at {spot.host} was taken; now it is {who}",
+                hint="nothing more is changed here; see `regctl run list` and `regctl lock status`",
+            )
 
     def remove(self) -> None:
-        """Take the claims away, those that are still ours."""
-        for spot in self._placed:
-            there = read_claim(self._world, spot)
-            if there is not None and (there.run, there.epoch) == (self._claim.run, self._claim.epoch):
-                with self._boundary(f"claim remove {spot.host}"):
-                    self._world.host(spot.host).remove(spot.path)
+        """Take the claims away, those that are still ours; raise at the end what stood in the way of some."""
+        failures: list[RegctlError] = list(self._away.values())
+        for spot in self._spots(""):
+            try:
+                there = read_claim(self._world, spot)
+                if there is not None and (there.run, there.epoch) == (self._claim.run, self._claim.epoch):
+                    with self._boundary(f"claim remove {spot.host}"):
+                        self._world.host(spot.host).remove(spot.path)
+            except RegctlError as error:
+                failures.append(error)
         self._placed.clear()
+        if failures:
+            raise failures[0]
 
     def _write(self, spot: Spot) -> None:
-        data = Claim(**{**vars(self._claim), "registry": spot.registry}).dump()
+        data = Claim(**{**vars(self._placed[spot]), "registry": spot.registry}).dump()
         with self._boundary(f"claim write {spot.host}"):
             self._world.host(spot.host).write(spot.path, data, mode=0o600)

@@ -1,27 +1,31 @@
 """Walk a recipe forward, and back out of it.
 
-Both are driven by what the journal says so far, so a resume is the same walk.
+Both are driven by what the journal says so far, so a resume is the same walk. Rows of several hosts are
+walked by an Executor each, in a thread each: see `ctl.recipes.rows`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ctl.errors import InterruptedRunError, Outcome, RefusedError, RegctlError
 from ctl.recipes.attempt import Attempts, BlockedError, Result, as_problem, is_fatal, result_of
-from ctl.recipes.checks import Skips
+from ctl.recipes.checks import Skips, located
 from ctl.recipes.codec import Place, places
-from ctl.recipes.model import Do, Problem, Recipe, Scope, StepReport, Target, Undoable, Within
+from ctl.recipes.model import Across, Do, Item, Problem, Recipe, Scope, StepReport, Target, Undoable, Within
 from ctl.report.events import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ctl.recipes.checks import Fall
     from ctl.recipes.live import LiveRun
     from ctl.world import World
 
-EnteredHook = Callable[[str, Any], None]
+EnteredHook = Callable[[str, Any, str], None]  # path, state before, host of the row
 _LEAVING = ("leaving", "left", "stuck")
 
 
@@ -40,26 +44,33 @@ class Executor:
         attempts: Attempts,
         skips: Skips,
         *,
-        entered: EnteredHook = lambda path, before: None,
+        entered: EnteredHook = lambda path, before, host: None,
         may_repeat: Callable[[str], bool] = lambda question: False,
+        fallen: Mapping[str, Fall] | None = None,
     ) -> None:
         self.here = Target(world, run)
         self.run, self.recipe, self.attempts, self.skips = run, recipe, attempts, skips
-        self._entered, self._may_repeat = entered, may_repeat
+        self.fallen = dict(fallen or {})  # rows that cannot begin, by path
+        self.entered, self.may_repeat = entered, may_repeat
         self.problems: list[Problem] = []
-        self._tried: set[str] = set()  # scopes whose leave failed in this process
+        self.tried: set[str] = set()  # scopes whose leave failed in this process
 
     # -- forward ----------------------------------------------------------------------------------
 
     def forward(self) -> None:
         """Do what is not done yet; raises what went wrong, with the scopes still entered."""
-        self._walk(self.recipe.items, "")
+        self.walk(self.recipe.items, "")
 
-    def _walk(self, items: Sequence[Do | Within], prefix: str) -> None:
+    def walk(self, items: Sequence[Item], prefix: str) -> None:
+        """Do what is not done yet of a part of the recipe."""
+        from ctl.recipes.rows import Rows
+
         for number, item in enumerate(items, 1):
             path = f"{prefix}{number}"
             if isinstance(item, Do):
                 self._perform(Place(path, item.step, ()))
+            elif isinstance(item, Across):
+                Rows(self, item, path).forward()
             else:
                 self._within(item, path)
 
@@ -69,7 +80,7 @@ class Executor:
         if not any(self.run.state.at(scope.path).standing in _LEAVING for scope in scopes):
             for scope in scopes:
                 self._perform(scope)
-            self._walk(item.body, f"{path}.")
+            self.walk(item.body, f"{path}.")
         self._leave_all(scopes)
 
     def _perform(self, place: Place) -> None:
@@ -95,7 +106,7 @@ class Executor:
         answer = step.probe(self.here, progress.before) if resuming else "pending"
         warnings: list[str] = []
         question = f"Nobody can tell how far this came: {step.title()}. Repeat it?"
-        if answer == "unknown" and not self._may_repeat(question):
+        if answer == "unknown" and not self.may_repeat(question):
             raise RefusedError(
                 f"nobody can tell how far the interrupted step came: {step.title()}",
                 hint="its scopes are left, as far as that is safe; then run the command again",
@@ -105,7 +116,7 @@ class Executor:
             # What the first attempt saw is the truth; a second look would see our own half-done work.
             before = progress.before if resuming else json.loads(json.dumps(dict(step.observe(self.here))))
             if place.is_scope:
-                self._entered(place.path, before)
+                self.entered(place.path, before, self.run.row_host)
             report = self.attempts.call(place, "apply", before, lambda: step.apply(self.here, before))
         found = list(step.verify(self.here))
         # Refused means that nothing was changed; here something was, and it is not what it should be.
@@ -119,7 +130,7 @@ class Executor:
         problems = [self.skips.apply(problem) for problem in problems]
         if any(problem.blocking for problem in problems):
             raise BlockedError(problems)
-        self.problems += problems
+        self.problems += [located(problem, self.run.row_host) for problem in problems]
         return [problem.message for problem in problems]
 
     # -- back out ---------------------------------------------------------------------------------
@@ -129,10 +140,24 @@ class Executor:
 
         Nothing is left around a step that may still be at work, nor around a scope that could not be.
         """
+        from ctl.recipes.rows import unwind_rows
+
+        stuck: list[Place] = unwind_rows(self)
+        self.back_out(places(self.recipe.items), stuck)
+        self._raise_stuck(stuck)
+
+    def back_out(self, found: Iterable[Place], stuck: list[Place]) -> None:
+        """Undo and leave a part of the recipe, last things first; add what stays to `stuck`.
+
+        Steps of other rows are passed over: each row backs out by itself. What rows have done stays done,
+        and so does everything before it.
+        """
         undoing = self.recipe.undo_on_failure
-        stuck: list[Place] = []
-        for place in reversed(list(places(self.recipe.items))):
+        for place in reversed(list(found)):
             standing = self.run.state.at(place.path).standing
+            if place.row != self.run.row:
+                undoing = undoing and standing == "pending"
+                continue
             if place.is_scope:
                 if self.run.state.at(place.path).open and not self._leave(place, stuck):
                     stuck.append(place)
@@ -144,7 +169,6 @@ class Executor:
                 self._undo(place)
             # What cannot be taken back is a barrier: what came before it is what it was built on.
             undoing = undoing and not (place.step.irreversible and standing != "pending")
-        self._raise_stuck(stuck)
 
     def _leave_all(self, scopes: Sequence[Place]) -> None:
         stuck: list[Place] = []
@@ -156,7 +180,7 @@ class Executor:
     def _leave(self, place: Place, stuck: Sequence[Place]) -> bool:
         if any(not independent(place, other) for other in stuck if inside(other, place)):
             return False
-        if place.path in self._tried:
+        if place.path in self.tried:
             return False
         scope, before = place.step, self.run.state.at(place.path).before
         assert isinstance(scope, Scope)  # noqa: S101 - recipes are typed; this tells the type checker
@@ -167,10 +191,10 @@ class Executor:
         except Exception as error:
             if is_fatal(error):
                 raise
-            self._tried.add(place.path)
+            self.tried.add(place.path)
             self.attempts.failed(place, "leave", since, error)
             problem = as_problem(error)
-            self._tell(Problem(f"could not leave: {scope.title()}: {problem.message}", problem.hint))
+            self.tell(Problem(f"could not leave: {scope.title()}: {problem.message}", problem.hint))
             return False
         self.attempts.ended(place, "leave", since, result)
         return True
@@ -185,7 +209,7 @@ class Executor:
                 raise
             problem = as_problem(error)
             title = place.step.title()
-            self._tell(Problem(f"{title} may still be at work: {problem.message}", problem.hint))
+            self.tell(Problem(f"{title} may still be at work: {problem.message}", problem.hint))
             return False
         return True
 
@@ -193,9 +217,8 @@ class Executor:
         step, progress = place.step, self.run.state.at(place.path)
         if not isinstance(step, Undoable):
             return
-        around = next(found for found in places(self.recipe.items) if found.path == place.path).within
-        if any(not self.run.state.at(path).open for path in around):
-            self._tell(Problem(f"not undone, as its scope is left already: {step.title()}", blocking=False))
+        if any(not self.run.state.at(path).open for path in place.within):
+            self.tell(Problem(f"not undone, as its scope is left already: {step.title()}", blocking=False))
             return
         since = self.attempts.began(place, "undo")
         try:
@@ -205,22 +228,29 @@ class Executor:
                 raise
             self.attempts.failed(place, "undo", since, error)
             problem = as_problem(error)
-            self._tell(Problem(f"could not undo: {step.title()}: {problem.message}", problem.hint))
+            self.tell(Problem(f"could not undo: {step.title()}: {problem.message}", problem.hint))
             return
         self.attempts.ended(place, "undo", since, Result("changed"))
 
-    def _tell(self, problem: Problem) -> None:
+    def tell(self, problem: Problem) -> None:
+        """Tell the operator of a problem, and remember it for the report."""
+        problem = located(problem, self.run.row_host)
         self.problems.append(problem)
         level = "error" if problem.blocking else "warning"
         self.run.emit(Message("\n".join(filter(None, (problem.message, problem.hint))), level))
 
     def _raise_stuck(self, stuck: Sequence[Place]) -> None:
-        still = [place.step.title() for place in stuck]
+        still = [self.titled(place) for place in stuck]
         if still:
             raise StuckError(
                 f"run {self.run.id} stays open: not left are " + ", ".join(reversed(still)),
                 hint=f"put right what stands in the way, then: regctl run resume {self.run.id}",
             )
+
+    def titled(self, place: Place) -> str:
+        """Return a step's title, with its host where it is part of a row."""
+        host = self.run.state.rows[place.row].host if place.row in self.run.state.rows else ""
+        return f"[{host}] {place.step.title()}" if host else place.step.title()
 
 
 def inside(inner: Place, outer: Place) -> bool:

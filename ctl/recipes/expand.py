@@ -11,7 +11,7 @@ from ctl.errors import ConfigError, RefusedError
 from ctl.recipes.arguments import CONSENT
 from ctl.recipes.codec import class_path, places
 from ctl.recipes.load import RecipeText, recipe_error
-from ctl.recipes.model import Do, Recipe, Scope, Step, Within
+from ctl.recipes.model import Do, Item, Recipe, Scope, Step, Within
 from ctl.recipes.only_check import OnlyCheck
 from ctl.recipes.parameters import Value, fill, whole_reference
 from ctl.recipes.text import (
@@ -72,7 +72,7 @@ def build(text: RecipeText, vocabulary: Vocabulary, around: Surroundings, given:
     return Built(replace(recipe, question="") if looks else recipe, values, looks)
 
 
-def _recipe(text: RecipeText, maker: _Maker, items: tuple[Do | Within, ...], values: Values) -> Recipe:
+def _recipe(text: RecipeText, maker: _Maker, items: tuple[Item, ...], values: Values) -> Recipe:
     steps = [place.step for place in places(items)]
     named = dict.fromkeys([*_resources(steps, maker.around.world), *maker.resources])
     resources = tuple(named) or (f"recipe/{text.name}",)
@@ -135,7 +135,7 @@ class _Maker:
 
     def items(
         self, items: tuple[AnyItem, ...], values: Values, path: tuple[str | int, ...]
-    ) -> Iterator[Do | Within]:
+    ) -> Iterator[Item]:
         for number, item in enumerate(items):
             if self._wanted(item, values):
                 yield from self._item(item, values, (*path, number))
@@ -149,7 +149,7 @@ class _Maker:
             return False
         return item.unless is None or not has(item.unless)
 
-    def _item(self, item: AnyItem, values: Values, path: tuple[str | int, ...]) -> Iterator[Do | Within]:
+    def _item(self, item: AnyItem, values: Values, path: tuple[str | int, ...]) -> Iterator[Item]:
         reason = str(fill(getattr(item, "because", None) or "", values))
         if isinstance(item, StepItem):
             yield Do(self._step(item.step, item.arguments, values, path, Step), reason)
@@ -197,7 +197,7 @@ class _Maker:
 
     def _included(
         self, item: RecipeItem, values: Values, path: tuple[str | int, ...], reason: str
-    ) -> Iterator[Do | Within]:
+    ) -> Iterator[Item]:
         function = self.vocabulary.recipe(item.recipe)
         arguments = fill(dict(item.arguments), values)
         if CONSENT in arguments_of(function):

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
@@ -33,11 +34,13 @@ class Failpoints:
     def __init__(self, index: int, when: str, action: str) -> None:
         self.index, self.when, self.action = index, when, action
         self.passed = 0
+        self._mutex = threading.Lock()  # rows of several hosts pass boundaries side by side
 
     def boundary(self, name: str) -> AbstractContextManager[None]:
         """Wrap one effect; `before` acts at its start, `after` at its end (only if it did not fail)."""
-        self.passed += 1
-        return _Boundary(self, self.passed, name)
+        with self._mutex:
+            self.passed += 1
+            return _Boundary(self, self.passed, name)
 
     def act(self) -> None:
         """Do what was asked for."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ctl.errors import RegctlError
 from ctl.recipes.journal import FencedError, Journal, Record, now
-from ctl.recipes.signals import Stop
-from ctl.recipes.state import RunState
+from ctl.recipes.signals import Stop, StopNowError
+from ctl.recipes.state import RunState, row_of
 
 if TYPE_CHECKING:
     from ctl.report.events import Event, EventSink
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
 
 
 def safe(emit: EventSink) -> EventSink:
-    """Wrap a sink so that a lost terminal cannot end the work that it was told about."""
+    """Wrap a sink for several threads; a lost terminal must not end the work that it was told about."""
+
+    mutex = threading.RLock()  # rows of several hosts tell side by side; a reporter need not know
 
     def told(event: Event) -> None:
-        with contextlib.suppress(OSError):
+        with mutex, contextlib.suppress(OSError):
             emit(event)
 
     return told
@@ -54,18 +58,64 @@ class CheckRun:
         return {}
 
 
+@dataclass
+class Shared:
+    """What all rows of one run have in common."""
+
+    mutex: Any = field(default_factory=threading.RLock)
+    halted: bool = False  # by a second Ctrl-C: whoever still works may write nothing more
+    fenced: FencedError | None = None  # what one row found out holds for all
+
+
 class LiveRun:
-    """A run that has begun. Whatever it journals is folded into `state` at once."""
+    """A run that has begun. Whatever it journals is folded into `state` at once.
+
+    `guard` is called with the host of the row at work, "" outside of rows. `in_row` makes the run as one
+    row sees it: with a step at work and a way out of its own, everything else in common.
+    """
 
     def __init__(
-        self, journal: Journal, state: RunState, emit: EventSink, stop: Stop, guard: Callable[[], None]
+        self,
+        journal: Journal,
+        state: RunState,
+        emit: EventSink,
+        stop: Stop,
+        guard: Callable[[str], None],
+        *,
+        shared: Shared | None = None,
+        row: str = "",
+        row_host: str = "",
     ) -> None:
-        self.journal, self.state, self.emit = journal, state, emit
+        self.journal, self.state = journal, state
         self.stop = stop
-        self._guard = guard
+        self._emit, self._guard = emit, guard
+        self._shared = shared or Shared()
+        self.row, self.row_host = row, row_host
         self.id, self.epoch, self.recipe = state.id, state.epoch, state.recipe
         self.current = ""  # the path of the step at work
         self.backing_out = False  # from here on getting out comes before writing down that we did
+
+    def in_row(self, path: str, host: str) -> LiveRun:
+        """Return this run as the row of one host sees it."""
+        return LiveRun(
+            self.journal,
+            self.state,
+            self._emit,
+            self.stop,
+            self._guard,
+            shared=self._shared,
+            row=path,
+            row_host=host,
+        )
+
+    def emit(self, event: Event) -> None:
+        """Tell the operator something."""
+        if not self._shared.halted:
+            self._emit(event)
+
+    def halt(self) -> None:
+        """Let no thread write anything more: the operator wants it to stop at once."""
+        self._shared.halted = True
 
     def write(self, kind: str, **payload: Any) -> RegctlError | None:
         """Journal a record, flushed; raise if that fails, but while backing out return the error.
@@ -73,40 +123,60 @@ class LiveRun:
         A full disk below state_dir must not keep a registry read-only: leaving a scope twice is safe.
         """
         failure = None
-        try:
-            record = self.journal.append(kind, payload)
-        except FencedError:
-            raise
-        except RegctlError as error:
-            if not self.backing_out:
+        with self._shared.mutex:
+            self._demand_alive()
+            try:
+                record = self.journal.append(kind, payload)
+            except FencedError as error:
+                self._shared.fenced = error
                 raise
-            failure = error
-            record = Record(0, now(), kind, payload)
-        self.state.fold(record)
+            except RegctlError as error:
+                if not self.backing_out:
+                    raise
+                failure = error
+                record = Record(0, now(), kind, payload)
+            self.state.fold(record)
         return failure
+
+    def _demand_alive(self) -> None:
+        if self._shared.halted:
+            raise StopNowError
+        if self._shared.fenced is not None:
+            raise self._shared.fenced
 
     def stopping(self) -> bool:
         """Say whether the operator asked to stop."""
-        return bool(self.stop.reason)
+        return bool(self.stop.reason) or self._shared.halted
 
     def guard(self) -> None:
         """Raise FencedError unless the locks and claims still stand."""
-        self._guard()
+        self._demand_alive()
+        try:
+            self._guard(self.row_host)
+        except FencedError as error:
+            self._shared.fenced = error
+            raise
 
     def note(self, **facts: Json) -> None:
         """Journal facts of the step at work."""
         self.write("note", path=self.current, facts=json.loads(json.dumps(facts)))
 
     def notes(self, step: str) -> Mapping[str, Json]:
-        """Return what the step at work noted, if it is of that class; else what all of that class did."""
+        """Return what the step at work noted, if it is of that class; else what all of that class did.
+
+        In a row only what was noted in this row, or outside of all rows: other hosts' notes are not ours.
+        """
         here = self.state.progress.get(self.current)
         if here is not None and _named(here.step, step):
             return dict(here.notes)
         found: dict[str, Json] = {}
-        for progress in self.state.progress.values():
-            if _named(progress.step, step):
+        for path, progress in list(self.state.progress.items()):
+            if _named(progress.step, step) and self._seen(path):
                 found.update(progress.notes)
         return found
+
+    def _seen(self, path: str) -> bool:
+        return not self.row or row_of(path) in ("", self.row)
 
 
 def _named(class_path: str, name: str) -> bool:

@@ -283,6 +283,9 @@ class StepRecord:
     phase: Literal["apply", "leave", "undo"] = "apply"
 
 
+RunWord = Literal["dry-run", "done", "failed", "interrupted", "open"]
+
+
 @dataclass(frozen=True)
 class HostRecord:
     """How the row of one host ended; `seconds` that it took, 0 where it never began."""
@@ -299,7 +302,7 @@ class RunReport:
 
     id: str
     recipe: str
-    state: Literal["dry-run", "done", "failed", "interrupted", "open"]
+    state: RunWord
     outcome: Outcome
     steps: tuple[StepRecord, ...] = ()
     previews: tuple[Preview, ...] = ()

@@ -8,17 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ctl.errors import InterruptedRunError, LockedError, Outcome, RefusedError, RegctlError, UsageError
+from ctl.fleet.reach import reach as fleet_reach
 from ctl.recipes import checks, failpoints, runs
 from ctl.recipes.attempt import Waits
 from ctl.recipes.checks import Skips
+from ctl.recipes.host_records import host_records, outcome_of_fallen
 from ctl.recipes.live import CheckRun, safe
 from ctl.recipes.lock import Locks
-from ctl.recipes.model import Preview, Problem, Recipe, RunReport
+from ctl.recipes.model import Preview, Problem, Recipe, RunReport, RunWord
 from ctl.recipes.session import Session
 from ctl.recipes.state import by_path
 from ctl.report.events import Message, Planned
 
 if TYPE_CHECKING:
+    from ctl.recipes.checks import Reach, Verdict
     from ctl.recipes.state import RunState
     from ctl.report.events import EventSink
     from ctl.world import World
@@ -51,6 +54,7 @@ class Runner:
         self.boundary = failpoints.from_environment(os.environ)
         self.locks = Locks(world.state_dir, self.boundary)
         self.waits = Waits()
+        self.reach: Reach = fleet_reach
 
     def run(
         self,
@@ -72,19 +76,22 @@ class Runner:
             self._mention_busy(recipe)
         else:
             self._refuse_busy(recipe)
-        problems, refused = self._check(recipe, skips)
-        state = "dry-run" if dry_run else "failed"
-        if refused is not None:
-            return RunReport("", recipe.name, state, refused, problems=problems)  # type: ignore[arg-type]
-        previews, changes = checks.preview(self.world, recipe, CheckRun(recipe.name, self.emit))
-        if dry_run:
-            outcome = Outcome.PENDING if changes else Outcome.NOTHING_TO_DO
-            return RunReport("", recipe.name, "dry-run", outcome, (), previews, problems)
-        if not changes:
-            return RunReport("", recipe.name, "done", Outcome.NOTHING_TO_DO, (), previews, problems)
+        verdict = self._check(recipe, skips)
+        problems, fallen = verdict.problems, verdict.fallen
+        if verdict.outcome is not None:
+            hosts = host_records(recipe, None, fallen, "nothing was changed anywhere")
+            state: RunWord = "dry-run" if dry_run else "failed"
+            return RunReport("", recipe.name, state, verdict.outcome, problems=problems, hosts=hosts)
+        look = CheckRun(recipe.name, self.emit)
+        previews, changes = checks.preview(self.world, recipe, look, fallen)
+        if dry_run or not changes:
+            state, why = ("dry-run", "dry run") if dry_run else ("done", "nothing to do")
+            outcome = Outcome.PENDING if changes else outcome_of_fallen(fallen, Outcome.NOTHING_TO_DO)
+            hosts = host_records(recipe, None, fallen, why, "ok" if not changes else "not-attempted")
+            return RunReport("", recipe.name, state, outcome, (), previews, problems, hosts)
         self._tell_plan(previews)
         self._demand_yes(recipe, yes)
-        return Session(self, skips).begin(recipe, previews, problems)
+        return Session(self, skips).begin(recipe, previews, problems, fallen)
 
     def resume(self, run_id: str, *, leave_only: bool = False, yes: bool = False) -> RunReport:
         """Go on with an open run, or back out of it; see `ctl.recipes.resume`."""
@@ -98,13 +105,13 @@ class Runner:
 
         return abandon(self, run_id, reason, leave_open_scopes=leave_open_scopes)
 
-    def _check(self, recipe: Recipe, skips: Skips) -> tuple[tuple[Problem, ...], Outcome | None]:
-        found = checks.gather(self.world, recipe, CheckRun(recipe.name, self.emit))
-        skips.demand_known(recipe, found)
-        problems = tuple(skips.apply(problem) for problem in found)
-        for problem in problems:
+    def _check(self, recipe: Recipe, skips: Skips) -> Verdict:
+        found = checks.gather(self.world, recipe, CheckRun(recipe.name, self.emit), self.reach)
+        skips.demand_known(recipe, found.everything())
+        verdict = checks.judge(recipe, found, skips)
+        for problem in verdict.problems:
             self.tell(problem)
-        return problems, checks.blocking_outcome(problems)
+        return verdict
 
     def tell(self, problem: Problem) -> None:
         """Tell the operator of a problem, with what to do next."""

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ctl.errors import InterruptedRunError, LockedError, Outcome, RegctlError
-from ctl.recipes import runs
+from ctl.recipes import checks, runs
 from ctl.recipes.attempt import Attempts, as_problem, is_fatal
-from ctl.recipes.checks import Skips
+from ctl.recipes.checks import Fall, Skips
 from ctl.recipes.claims import Claim, Claims
-from ctl.recipes.codec import dump, places, plan_hash, redact
+from ctl.recipes.codec import all_rows, dump, places, plan_hash, redact
 from ctl.recipes.execute import Executor, StuckError, outcome_of
+from ctl.recipes.host_records import host_records
 from ctl.recipes.identity import controller_id
 from ctl.recipes.journal import Journal, now
 from ctl.recipes.live import LiveRun
 from ctl.recipes.lock import Held, new_info
-from ctl.recipes.model import Preview, Problem, Recipe, RunReport, StepRecord
+from ctl.recipes.model import Preview, Problem, Recipe, RunReport, RunWord, StepRecord
+from ctl.recipes.rows import outcome_of_rows
 from ctl.recipes.signals import Stop, StopNowError
 from ctl.recipes.state import BAD_RESULTS, RunState, by_path, fold
 
@@ -35,12 +38,21 @@ class Session:
         self.may_repeat = may_repeat or (lambda question: False)
         self.problems: list[Problem] = []
         self.previews: tuple[Preview, ...] = ()
+        self.fallen: dict[str, Fall] = {}
+        self.away: set[str] = set()  # hosts where nothing will be done at all
 
     # -- taking hold ------------------------------------------------------------------------------
 
-    def begin(self, recipe: Recipe, previews: tuple[Preview, ...], problems: Sequence[Problem]) -> RunReport:
-        """Start a new run of a recipe and run it to its end."""
+    def begin(
+        self,
+        recipe: Recipe,
+        previews: tuple[Preview, ...],
+        problems: Sequence[Problem],
+        fallen: Mapping[str, Fall] | None = None,
+    ) -> RunReport:
+        """Start a new run of a recipe and run it to its end; `fallen` are rows that cannot begin."""
         self.previews, self.problems = previews, list(problems)
+        self.fallen = dict(fallen or {})
         run_id = runs.new_id(recipe.name)
         dumped = dump(recipe)
         with Stop() as stop, self._locked(recipe, run_id) as held:
@@ -64,7 +76,17 @@ class Session:
                 if state.closed:
                     raise LockedError(f"run {state.id} has ended meanwhile", hint="regctl run show")
                 run = LiveRun(journal, state, self.runner.emit, stop, held.guard)
+                if not leave_only and state.unwinding is None:
+                    self._reach_again(recipe, state)
                 return self._held(recipe, run, held, resumed=True, leave_only=leave_only)
+
+    def _reach_again(self, recipe: Recipe, state: RunState) -> None:
+        """Prove again that the hosts whose rows have not begun can be worked on."""
+        rows = {path: row for path, row in all_rows(recipe).items() if path not in state.rows}
+        away = checks.unreached(self.runner.world, [row.host for row in rows.values()], self.runner.reach)
+        self.fallen = {path: checks.fall([away[row.host]]) for path, row in rows.items() if row.host in away}
+        for host, problem in away.items():
+            self.runner.tell(replace(checks.located(problem, host), blocking=False))
 
     @contextlib.contextmanager
     def _locked(self, recipe: Recipe, run_id: str) -> Any:
@@ -97,11 +119,16 @@ class Session:
     def _held(
         self, recipe: Recipe, run: LiveRun, held: Held, *, resumed: bool, leave_only: bool
     ) -> RunReport:
-        claims = Claims(self.runner.world, self._claim(recipe, run), self.runner.boundary)
+        hosts = {path: row.host for path, row in all_rows(recipe).items()}
+        self.away = {hosts[path] for path in self.fallen} - {
+            host for path, host in hosts.items() if path not in self.fallen
+        }
+        claim = self._claim(recipe, run)
+        claims = Claims(self.runner.world, claim, self.runner.boundary, hosts.values())
 
-        def guard() -> None:
-            held.guard()
-            claims.guard()
+        def guard(host: str) -> None:
+            held.guard(host)
+            claims.guard(host)
 
         guarded = LiveRun(run.journal, run.state, run.emit, run.stop, guard)
         attempts = Attempts(guarded, self.runner.boundary, self.runner.waits)
@@ -113,9 +140,12 @@ class Session:
             self.skips,
             entered=claims.entered,
             may_repeat=self.may_repeat,
+            fallen=self.fallen,
         )
         if resumed:
-            claims.place(recipe.resources)  # where that fails nothing is decided, and the run stays open
+            claims.place(
+                recipe.resources, self.away
+            )  # where that fails nothing is decided, and the run stays open
         return self._execute(executor, claims, resumed=resumed, leave_only=leave_only)
 
     def _claim(self, recipe: Recipe, run: LiveRun) -> Claim:
@@ -194,8 +224,7 @@ class Session:
         run = executor.run
         unwinding = run.state.unwinding
         if unwinding is None:
-            state, reason = "done", ""
-            outcome = outcome_of([record.result for record in self._records(executor)])
+            state, reason, outcome = self._ended_well(executor)
         else:
             state, reason = unwinding["state"], unwinding["reason"]
             # Backing out was all that there was to do, and it is done.
@@ -207,6 +236,14 @@ class Session:
             return self._left_open(executor, Outcome.FAILED, "its end could not be journaled")
         runs.prune(self.state_dir)
         return self._report(executor, state, outcome)
+
+    def _ended_well(self, executor: Executor) -> tuple[RunWord, str, Outcome]:
+        """Return how a run ended whose steps all ended well, those of some hosts perhaps aside."""
+        bad = [row for row in executor.run.state.rows.values() if row.bad]
+        if bad:
+            reason = f"{len(bad)} hosts did not end well: {', '.join(row.host for row in bad)}"
+            return "failed", reason, outcome_of_rows(bad)
+        return "done", "", outcome_of([record.result for record in self._records(executor)])
 
     def _left_open(self, executor: Executor, outcome: Outcome, why: str) -> RunReport:
         run = executor.run
@@ -231,6 +268,7 @@ class Session:
             tuple(self._records(executor)),
             self.previews,
             (*self.problems, *executor.problems),
+            host_records(executor.recipe, executor.run.state, self.fallen),
         )
 
     def _records(self, executor: Executor) -> list[StepRecord]:

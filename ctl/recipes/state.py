@@ -39,8 +39,32 @@ class Progress:
 
 
 @dataclass
+class RowState:
+    """How far the row of one host came."""
+
+    path: str
+    host: str
+    began: bool = False
+    ended: bool = False
+    unwinding: Mapping[str, Any] | None = None  # why it ended early, once that was decided
+    result: str = ""  # once it has ended
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether it began and has not ended."""
+        return self.began and not self.ended
+
+    @property
+    def bad(self) -> bool:
+        """Whether it counts against the limits of its Across."""
+        return self.ended and self.result in BAD_RESULTS
+
+
+@dataclass
 class RunState:
-    """A run, folded from its journal."""
+    """A run, folded from its journal. Written by one thread at a time, under the lock of its LiveRun."""
 
     id: str = ""
     recipe: str = ""
@@ -54,6 +78,8 @@ class RunState:
     unwinding: Mapping[str, Any] | None = None  # why the body ended early, once that was decided
     progress: dict[str, Progress] = field(default_factory=dict)
     steps: list[StepRecord] = field(default_factory=list)
+    rows: dict[str, RowState] = field(default_factory=dict)  # by path; those of which something is known
+    outcome: str = ""  # of the whole run, once it has ended
     holder: Holder | None = None
     epoch: int = 0
 
@@ -66,17 +92,21 @@ class RunState:
         """Return the progress of a step, "pending" if it has none."""
         return self.progress.setdefault(path, Progress())
 
+    def row(self, path: str, host: str = "") -> RowState:
+        """Return the state of a row, one that never began if nothing is known of it."""
+        return self.rows.setdefault(path, RowState(path, host))
+
     def load(self) -> Recipe:
         """Build its recipe again."""
         return load(self.start["recipe"])
 
     def open_scopes(self) -> list[str]:
         """Return the paths of the scopes that are not left, in the order of entering."""
-        return [path for path, found in self.progress.items() if is_scope(path) and found.open]
+        return [path for path, found in list(self.progress.items()) if is_scope(path) and found.open]
 
     def in_flight(self) -> list[str]:
         """Return the paths of the steps whose apply began and whose end is not known."""
-        return [path for path, found in self.progress.items() if found.standing == "applying"]
+        return [path for path, found in list(self.progress.items()) if found.standing == "applying"]
 
     def fold(self, record: Record) -> None:
         """Take one more record in."""
@@ -134,13 +164,33 @@ class RunState:
     def _on_unwind(self, time: str, payload: Mapping[str, Any]) -> None:
         self.unwinding = payload
 
+    def _on_row_begin(self, time: str, payload: Mapping[str, Any]) -> None:
+        self.row(payload["path"], payload["host"]).began = True
+
+    def _on_row_unwind(self, time: str, payload: Mapping[str, Any]) -> None:
+        found = self.row(payload["path"], payload["host"])
+        found.unwinding = found.unwinding or payload
+
+    def _on_row_end(self, time: str, payload: Mapping[str, Any]) -> None:
+        found = self.row(payload["path"], payload["host"])
+        found.ended, found.result = True, payload["result"]
+        found.reason, found.seconds = payload["reason"], payload["seconds"]
+
     def _on_end(self, time: str, payload: Mapping[str, Any]) -> None:
         self.state, self.reason, self.ended_at = payload["state"], payload["reason"], time
+        self.outcome = payload.get("outcome", "")
 
 
 def is_scope(path: str) -> bool:
     """Say whether a path is a scope's."""
     return path.rpartition(".")[2].startswith("s")
+
+
+def row_of(path: str) -> str:
+    """Return the path of the row that a step is part of, "" where it is part of none."""
+    parts = path.split(".")
+    at = next((number for number, part in enumerate(parts) if part[:1] == "r"), None)
+    return "" if at is None else ".".join(parts[: at + 1])
 
 
 def fold(records: Iterable[Record]) -> RunState:

@@ -60,6 +60,27 @@ class StepEnded(Event):
 
 
 @dataclass(frozen=True)
+class RowStarted(Event):
+    """The work on one of several hosts begins."""
+
+    run: str
+    row: str  # its path in the recipe, e.g. "2.r1"
+    host: str
+
+
+@dataclass(frozen=True)
+class RowEnded(Event):
+    """The work on one of several hosts ended. `result` is one of the step results of the design."""
+
+    run: str
+    row: str
+    host: str
+    result: str
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Retrying(Event):
     """A transient error: the same step is tried again after a wait."""
 

@@ -254,7 +254,7 @@ def test_control_a_journal_that_is_not_flushed_before_the_step_is_found(
     from ctl.recipes.attempt import Attempts
 
     def unjournaled(self: Attempts, place: Any, phase: Any, before: Any, verb: Any) -> Any:
-        with self._boundary("verb"):
+        with self.boundary("verb"):
             return verb()
 
     monkeypatch.setattr(Attempts, "_once", unjournaled)
