@@ -1,0 +1,105 @@
+"""The recipe of `regctl host run`: one program, a row for each host; and what an earlier one left undone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ctl.errors import RefusedError, UsageError
+from ctl.fleet.select import select
+from ctl.recipes import runs
+from ctl.recipes.codec import all_rows
+from ctl.recipes.model import Across, Do, Recipe, Row
+from ctl.steps.run_program import RunProgram, shown
+
+if TYPE_CHECKING:
+    from ctl.recipes.state import RunState
+    from ctl.world import World
+
+NAME = "host-run"
+DONE = frozenset({"ok", "changed", "warned", "skipped", "not-applicable"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the operator asked for. `timeout` is in seconds."""
+
+    argv: tuple[str, ...]
+    canary: int = 0
+    serial: int = 10
+    max_fail: int = 0
+    timeout: float = 3600.0
+    user: str | None = None
+    stdin_secret: str | None = None
+
+
+def recipe(hosts: Sequence[str], asked: Asked) -> Recipe:
+    """Return the recipe; UsageError without a program."""
+    if not asked.argv or not asked.argv[0]:
+        raise UsageError("no program to run", hint="regctl host run PATTERN -- PROGRAM ARGUMENTS")
+    steps = [
+        RunProgram(
+            host_name=host,
+            argv=asked.argv,
+            user=asked.user,
+            timeout_seconds=asked.timeout,
+            stdin_secret=asked.stdin_secret,
+        )
+        for host in hosts
+    ]
+    return _recipe(steps, asked)
+
+
+def unfinished_recipe(world: World, given: str, pattern: str, asked: Asked) -> Recipe:
+    """Return the rows of an earlier `host run` that are not done, as a recipe of their own.
+
+    A program that was begun there, and whose end is not known, is looked for first: its end is taken where
+    it is to be had. UsageError where that run is no such one; RefusedError where all of it is done.
+    """
+    if asked.argv:
+        raise UsageError("--unfinished runs what that run ran: leave the program away")
+    state = runs.load(world.state_dir, runs.find(world.state_dir, given))
+    if state.recipe != NAME or state.state == "unreadable":
+        raise UsageError(
+            f"{state.id} is no run of `host run` that can be read ({state.recipe or state.reason})"
+        )
+    wanted = select(world.site, pattern) if pattern else tuple(world.site.hosts)
+    steps = [step for step in _left(state) if step.host_name in wanted]
+    if not steps:
+        raise RefusedError(f"run {state.id} is done on {pattern or 'all its hosts'}: nothing is left of it")
+    gone = [step.host_name for step in steps if step.host_name not in world.site.hosts]
+    if gone:
+        raise UsageError(f"the site has no longer {', '.join(gone)}")
+    return _recipe(steps, asked)
+
+
+def _left(state: RunState) -> list[RunProgram]:
+    found = []
+    for path, row in all_rows(state.load()).items():
+        item = row.body[0]
+        if state.row(path, row.host).result in DONE or not isinstance(item, Do):
+            continue
+        step = item.step
+        if isinstance(step, RunProgram):
+            found.append(step.model_copy(update={"earlier": _earlier(state, f"{path}.1", step)}))
+    return found
+
+
+def _earlier(state: RunState, path: str, step: RunProgram) -> str:
+    """Return the job whose end is not known; "" where it is, or none was begun."""
+    notes = state.at(path).notes
+    if "ended" in notes:
+        return ""
+    return str(notes.get("job", "") or step.earlier)
+
+
+def _recipe(steps: Sequence[RunProgram], asked: Asked) -> Recipe:
+    rows = tuple(Row(step.host_name, (Do(step),)) for step in steps)
+    across = Across(rows, canary=asked.canary, at_once=asked.serial, max_fail=asked.max_fail)
+    return Recipe(
+        NAME,
+        (across,),
+        resources=tuple(f"host/{step.host_name}" for step in steps),
+        title=f"run {shown(steps[0].argv, 200)} on {len(steps)} host{'s' * (len(steps) != 1)}",
+    )
