@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,12 @@ class LiveRun:
         """Tell the operator something."""
         if not self._shared.halted:
             self._emit(event)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other threads from journaling: what is decided within holds for what is written within."""
+        with self._shared.mutex:
+            yield
 
     def halt(self) -> None:
         """Let no thread write anything more: the operator wants it to stop at once."""

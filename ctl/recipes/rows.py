@@ -48,7 +48,7 @@ class Rows:
                 self._end(path, row, fall.result, fall.reason, 0.0)
         rows = [(path, row) for path, row in self.rows if not self._left_out(path, row)]
         canary, others = rows[: self.item.canary], rows[self.item.canary :]
-        self._batch([one for one in rows if self._state(*one).in_flight], lambda: True)
+        self._batch([one for one in rows if self._state(*one).in_flight], lambda: not self.run.stopping())
         self._batch(canary, self._may_go_on)
         if not any(self._state(*one).bad or self._state(*one).in_flight for one in canary):
             self._batch(others, self._may_go_on)
@@ -103,10 +103,13 @@ class Rows:
 
     def _one(self, path: str, row: Row) -> None:
         state, executor, since = self._state(path, row), for_row(self.executor, path, row), time.monotonic()
-        self.run.emit(RowStarted(self.run.id, path, row.host))
         try:
             if not state.began:
-                executor.run.write("row-begin", path=path, host=row.host)
+                with self.run.alone():
+                    if not self._may_go_on():
+                        return  # another row failed while this thread came to life
+                    executor.run.write("row-begin", path=path, host=row.host)
+            self.run.emit(RowStarted(self.run.id, path, row.host))
             if state.unwinding is None:
                 self._walk(executor, path, row)
         except Exception as error:

@@ -260,6 +260,7 @@ class Session:
         return self._report(executor, "open", outcome)
 
     def _report(self, executor: Executor, state: Any, outcome: Outcome) -> RunReport:
+        why = str((executor.run.state.unwinding or {}).get("reason", ""))
         return RunReport(
             executor.run.id,
             executor.recipe.name,
@@ -268,7 +269,7 @@ class Session:
             tuple(self._records(executor)),
             self.previews,
             (*self.problems, *executor.problems),
-            host_records(executor.recipe, executor.run.state, self.fallen),
+            host_records(executor.recipe, executor.run.state, self.fallen, why),
         )
 
     def _records(self, executor: Executor) -> list[StepRecord]:

@@ -15,7 +15,7 @@ from ctl.recipes.failpoints import Failpoints, off
 from ctl.recipes.lock import Locks
 from ctl.recipes.model import Recipe, RunReport
 from ctl.recipes.runner import Runner
-from tests.unit.recipes.toys import Box
+from tests.unit.recipes.toys import Box, reach
 
 
 def folder() -> str:
@@ -31,6 +31,7 @@ def runner(box: Box, points: Failpoints | None = None, confirm: Any = None) -> R
     else:
         made.boundary = off
     made.waits = Waits(0.001, 0.002)
+    made.reach = reach
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,6 +128,20 @@ def test_a_holder_in_another_pid_namespace_is_seen_by_its_file_lock(tmp_path: Pa
     assert locks.state(RESOURCE).verdict == "alive"
     held.close()
     assert locks.state(RESOURCE).verdict == "dead"
+
+
+def test_a_killed_holders_last_child_holds_the_lock_no_longer_than_it_lives(tmp_path: Path) -> None:
+    """Between fork and exec a child has the descriptors of its parent, which may be dead by then."""
+    locks = Locks(str(tmp_path))
+    held = locks.acquire([RESOURCE], new_info("toy", ""))
+    path = tmp_path / "locks" / f"{slug(RESOURCE)}.json"
+    data = json.loads(path.read_text())
+    data["info"]["holder"]["pid"] = 2**22 + 1  # no such process
+    path.write_text(json.dumps(data))
+    soon = threading.Timer(0.3, held.close)
+    soon.start()
+    assert locks.state(RESOURCE).verdict == "dead"
+    soon.join()
 
 
 def test_of_many_that_race_exactly_one_holds(tmp_path: Path) -> None:

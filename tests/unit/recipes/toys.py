@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from ctl.config.models import FilesystemStorage, Node, Registry, Service, Site, Storage
 from ctl.config.models import Host as HostModel
 from ctl.errors import InterruptedRunError, Outcome, RegctlError, TransientError, UnreachableError
+from ctl.fleet.reach import Reached
 from ctl.hosts.local import LocalHost
 from ctl.recipes.durable import append_line, replace_file
 from ctl.recipes.model import (
@@ -39,10 +41,13 @@ class Box:
         self.events: list[Event] = []
         self.registries: dict[str, Registry] = {}
         self.unreachable: set[str] = set()
+        self.far: tuple[str, ...] = ()  # hosts that are reached over SSH, or would be
+        self._mutex = threading.RLock()
 
     @property
     def site(self) -> Site:
         hosts = {node.host: HostModel() for found in self.registries.values() for node in found.nodes}
+        hosts |= {name: HostModel(connection="ssh", address=name) for name in self.far}
         return Site(version=1, hosts=hosts, registries=self.registries)
 
     def add_registry(self, name: str, *hosts: str) -> None:
@@ -82,11 +87,13 @@ class Box:
             return {}
 
     def set(self, key: str, value: Any) -> None:
-        data = {**self.get(), key: value}
-        replace_file(os.path.join(self.folder, "box.json"), json.dumps(data).encode())
+        with self._mutex:
+            data = {**self.get(), key: value}
+            replace_file(os.path.join(self.folder, "box.json"), json.dumps(data).encode())
 
     def log(self, what: str) -> None:
-        append_line(os.path.join(self.folder, "log"), {"what": what})
+        with self._mutex:
+            append_line(os.path.join(self.folder, "log"), {"what": what})
 
     def logged(self) -> list[str]:
         try:
@@ -100,6 +107,16 @@ class Box:
         return str(self.get().get(f"plan:{what}", ""))
 
 
+def reach(world: Any, hosts: Sequence[str], at_once: int = 20) -> list[Reached]:
+    """Answer for the hosts of a box as its plan says."""
+    found = []
+    for host in hosts:
+        away = world.plan(f"reach {host}")
+        outcome = Outcome(away) if away else Outcome.OK
+        found.append(Reached(host, outcome, f"{host} does not answer" if away else ""))
+    return found
+
+
 def box_of(here: Target) -> Box:
     world: Any = here.world
     assert isinstance(world, Box)
@@ -110,6 +127,8 @@ def misbehave(here: Target, what: str) -> None:
     plan = box_of(here).plan(what)
     if plan == "fail":
         raise RegctlError(f"{what} failed as planned")
+    if plan == "away":
+        raise UnreachableError(f"{what} was on a host that does not answer")
     if plan == "bug":
         raise ValueError(f"{what} has a bug")
     if plan.startswith("transient:"):
