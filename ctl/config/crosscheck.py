@@ -17,7 +17,18 @@ Wrong = tuple[Path, str]
 _OTHER_DRIVERS = frozenset(
     {"filesystem", "inmemory", "azure", "gcs", "s3", "s3aws", "s3goamazon", "swift", "oss"}
 )
-_SSH_ONLY = ("address", "port", "user", "become", "identity_file", "known_hosts_file")
+_SSH_ONLY = (
+    "address",
+    "port",
+    "user",
+    "become",
+    "identity_file",
+    "known_hosts_file",
+    "jump",
+    "connect_timeout",
+    "idle_timeout",
+    "state_dir",
+)
 _EXTERNAL_ONLY = ("host", "port", "dbname", "user", "password", "sslmode", "sslrootcert")
 
 
@@ -27,11 +38,13 @@ def cross_check(site: Mapping[str, Any]) -> Iterator[Wrong]:
     yield from _one_of(("control_database",), site.get("control_database"), databases, "database")
     for name, host in hosts.items():
         yield from _host(("hosts", name), _mapping(host))
+        yield from _jumps(str(name), hosts)
     for name, database in databases.items():
         yield from _database(("databases", name), _mapping(database))
     for name, registry in _mapping(site.get("registries")).items():
         yield from _registry(("registries", name), _mapping(registry), hosts, databases)
     yield from _shared_places(_mapping(site.get("registries")))
+    yield from _timers(("maintenance",), site, hosts)
 
 
 def _registry(
@@ -51,9 +64,24 @@ def _registry(
             yield here, f"is the host of nodes[{seen[host]}] too: a registry has one node on a host"
         elif isinstance(host, str):
             seen[host] = index
+        drain = _mapping(_mapping(node).get("drain")).get("host")
+        yield from _one_of((*path, "nodes", index, "drain", "host"), drain, hosts, "host")
+    yield from _timers((*path, "maintenance"), registry, hosts)
     yield from _storage_twice((*path, "config", "storage"), storage, _mapping(registry.get("config")))
     for below in inline_secrets(_mapping(registry.get("config"))):
         yield (*path, "config", *below), INLINE_SECRET
+
+
+def _timers(path: Path, above: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Wrong]:
+    """What maintenance pauses stands on a host of the site, and is named once."""
+    timers = _mapping(above.get("maintenance")).get("timers")
+    seen: dict[tuple[str, ...], int] = {}
+    for index, timer in enumerate(timers if isinstance(timers, list) else []):
+        values, here = _mapping(timer), (*path, "timers", index)
+        yield from _one_of((*here, "host"), values.get("host"), hosts, "host")
+        name = tuple(str(values.get(key)) for key in ("host", "kind", "unit", "path", "name"))
+        if seen.setdefault(name, index) != index:
+            yield here, f"is timers[{seen[name]}] too: name it once"
 
 
 def _own_database(path: Path, registry: Mapping[str, Any], databases: Mapping[str, Any]) -> Iterator[Wrong]:
@@ -81,6 +109,20 @@ def _host(path: Path, host: Mapping[str, Any]) -> Iterator[Wrong]:
     for key in _SSH_ONLY:
         if key in host:
             yield (*path, key), "is only for a host with connection: ssh"
+
+
+def _jumps(name: str, hosts: Mapping[str, Any]) -> Iterator[Wrong]:
+    """A connection goes through hosts that are reached over SSH themselves, and never in a circle."""
+    path, passed, here = ("hosts", name, "jump"), [name], _mapping(hosts[name]).get("jump")
+    yield from _one_of(path, here, hosts, "host")
+    while isinstance(here, str) and here in hosts:
+        if here in passed:
+            yield path, f"leads round in a circle: {' -> '.join((*passed, here))}"
+            return
+        if len(passed) == 1 and _mapping(hosts[here]).get("connection") != "ssh":
+            yield path, f"names {here}, which is not reached over SSH: there is nothing to jump through"
+        passed.append(here)
+        here = _mapping(hosts[here]).get("jump")
 
 
 def _database(path: Path, database: Mapping[str, Any]) -> Iterator[Wrong]:

@@ -21,8 +21,11 @@ NEWER_NAME = "config-newer"
 _CLOCK_SLACK = 2.0  # seconds between a file's time and a process's start that prove nothing
 
 
-def problems(node: ReadOnlyNode) -> Iterator[Problem]:
-    """Yield everything that stands in the way of making the node read-only and writable again."""
+def problems(node: ReadOnlyNode, *, repairing: bool = False) -> Iterator[Problem]:
+    """Yield everything that stands in the way of making the node read-only and writable again.
+
+    With `repairing` file and process may disagree: that is what is to be mended.
+    """
     data = node.read()
     parsed = node.parsed(data)
     if not parsed.readable or parsed.mistakes:
@@ -44,7 +47,7 @@ def problems(node: ReadOnlyNode) -> Iterator[Problem]:
     yield from environment_problems(node, state)
     yield from other_writers(node, config, state)
     if not halfway:
-        yield from _modes(node, state, closed)
+        yield from _modes(node, state, closed, repairing=repairing)
 
 
 def _config(
@@ -164,13 +167,13 @@ def _is_local(node: ReadOnlyNode, host: str) -> bool:
     return node.here.world.site.hosts[host].connection == "local"
 
 
-def _modes(node: ReadOnlyNode, state: ServiceState, closed: bool) -> Iterator[Problem]:
+def _modes(node: ReadOnlyNode, state: ServiceState, closed: bool, *, repairing: bool) -> Iterator[Problem]:
     if not state.running:
         yield from _stopped(node)
         return
     yield from loaded_problems(node)
     info = node.info()
-    if state.since is not None and info.mtime > state.since + _CLOCK_SLACK:
+    if not repairing and state.since is not None and info.mtime > state.since + _CLOCK_SLACK:
         yield Problem(
             f"{node.name}: {node.config_file} is newer than the running process: a restart would load "
             "changes that it does not run with now",
@@ -185,7 +188,7 @@ def _modes(node: ReadOnlyNode, state: ServiceState, closed: bool) -> Iterator[Pr
             f"{node.name}: whether it accepts writes cannot be proved: {probe.detail}",
             "set `credentials` of the registry in the site to a user who may push",
         )
-    elif (probe.state == "read-only") != closed:
+    elif (probe.state == "read-only") != closed and not repairing:
         says = "read-only" if closed else "writable"
         yield Problem(
             f"{node.name}: the file says {says}, the running registry is {probe.state}",
