@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,14 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ctl.errors import UnreachableError
 from ctl.storage.base import Entry, Failure, Space, Survey
-from ctl.storage.survey_worker import Content, failure, read, survey
+from ctl.storage.survey_worker import read, survey
+from ctl.storage.tree_reading import hash_one, scan, stat_one
 
 if TYPE_CHECKING:
     from ctl.storage.survey_pool import Pool
+    from ctl.storage.survey_worker import Content
+    from ctl.storage.tree_reading import Found
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block us
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_HASH_CHUNK = 1 << 20
 _HASHING = 4  # files hashed at once
 _FOLDERS_ALONE = 24  # fewer than these are not worth another process
 _FILES_ALONE = 200  # before processes are started for them
@@ -103,18 +102,14 @@ class FilesystemStorage:
     def scan(self, prefix: str) -> Iterator[Entry | Failure]:
         """Every file below a prefix, sorted by path; symbolic links come as a Failure, never followed."""
         with self._root() as root:
-            yield from _scan(root, prefix.rstrip("/"))
+            for path, found in scan(root, prefix.rstrip("/")):
+                yield entry_of(path, found)
 
     def stat_many(self, paths: Iterable[str]) -> Iterator[Entry | Failure]:
         """Stat each path, in the order given."""
         with self._root() as root:
             for path in paths:
-                try:
-                    found = os.stat(path, dir_fd=root, follow_symlinks=False)
-                except OSError as error:
-                    yield _failure(path, error)
-                    continue
-                yield _entry(path, found)
+                yield entry_of(path, stat_one(root, path))
 
     def read_many(self, paths: Iterable[str], limit: int) -> Iterator[tuple[str, bytes] | Failure]:
         """Read each file whole, in the order given; a file over `limit` bytes comes as a Failure."""
@@ -181,73 +176,21 @@ class FilesystemStorage:
             os.close(handle)
 
 
-def _failure(path: str, error: OSError) -> Failure:
-    return _failed(path, *failure(error))
+def entry_of(path: str, found: Found) -> Entry | Failure:
+    """Return what was found at a path as a value."""
+    first, second = found
+    return failed(path, first, second) if isinstance(first, str) else Entry(path, first, cast(int, second))
 
 
-def _failed(path: str, kind: str, reason: str) -> Failure:
-    return Failure(path, reason, cast(Any, kind))
-
-
-def _entry(path: str, found: os.stat_result) -> Entry | Failure:
-    if stat.S_ISREG(found.st_mode):
-        return Entry(path, found.st_size, found.st_mtime_ns)
-    if stat.S_ISLNK(found.st_mode):
-        return Failure(path, "a symbolic link", "symlink")
-    return Failure(path, "not a regular file", "not-a-file")
+def failed(path: str, kind: str, reason: object) -> Failure:
+    """Return why a path could not be read, as a value."""
+    return Failure(path, str(reason), cast(Any, kind))
 
 
 def _content(path: str, content: Content) -> tuple[str, bytes] | Failure:
-    return (path, content) if isinstance(content, bytes) else _failed(path, *content)
+    return (path, content) if isinstance(content, bytes) else failed(path, *content)
 
 
 def _hash(root: int, path: str, algorithm: str) -> str | Failure:
-    """Hash one file. Threads gain here: hashing lets go of the interpreter's lock."""
-    import hashlib
-
-    hashed = hashlib.new(algorithm, usedforsecurity=False)
-    try:
-        handle = os.open(path, _READ, dir_fd=root)
-        try:
-            while data := os.read(handle, _HASH_CHUNK):
-                hashed.update(data)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        return _failure(path, error)
-    return hashed.hexdigest()
-
-
-def _scan(root: int, start: str) -> Iterator[Entry | Failure]:
-    """Yield what is below a folder; a stack of our own, for a tree may be deeper than Python's."""
-    todo = [f"{start}/"]
-    while todo:
-        path = todo.pop()
-        if path.endswith("/"):
-            below = _names(root, path[:-1])
-            if isinstance(below, Failure):
-                yield below
-                continue
-            prefix = "" if path == "/" else path
-            todo.extend(prefix + name for name in reversed(below))
-            continue
-        try:
-            yield _entry(path, os.stat(path, dir_fd=root, follow_symlinks=False))
-        except OSError as error:
-            yield _failure(path, error)
-
-
-def _names(root: int, path: str) -> list[str] | Failure:
-    try:
-        folder = os.open(path or ".", _FOLDER, dir_fd=root)
-    except OSError as error:
-        return _failure(path, error)
-    try:
-        # A folder sorts as "name/": "a-b" comes before what is in "a", as in a sort of whole paths.
-        with os.scandir(folder) as entries:
-            found = [(e.name + "/" if e.is_dir(follow_symlinks=False) else e.name) for e in entries]
-    except OSError as error:
-        return _failure(path, error)
-    finally:
-        os.close(folder)
-    return sorted(found)
+    found = hash_one(root, path, algorithm)
+    return found if isinstance(found, str) else failed(path, *found)

@@ -11,11 +11,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctl.errors import TransientError
 from ctl.storage import survey_worker
-from ctl.storage.survey_worker import Answer, Content, receive, send
+from ctl.storage.survey_worker import receive, send
+
+if TYPE_CHECKING:
+    from ctl.storage.survey_worker import Answer, Content
 
 _FOLDERS_AT_ONCE = 8
 _FILES_AT_ONCE = 64

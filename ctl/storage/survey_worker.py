@@ -1,7 +1,8 @@
 """List folders, stat one file in each folder below them, read files: also a program of its own.
 
 Run as `python -I -S survey_worker.py ROOT` it answers requests from stdin on stdout, so that several
-processors (and several disk queues) work on one tree. It imports the standard library only.
+processors (and several disk queues) work on one tree. It imports the standard library only, and travels to
+other hosts as it is (ctl.storage.far_source), so it is written for an old Python.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import marshal
 import os
 import stat
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    # path, names, sizes, mtimes, others, problem, reason: the fields of ctl.storage.base.Survey
+    Answer = tuple[str, list[str], list[int], list[int], list[tuple[str, str]], str, str]
+    Content = bytes | tuple[str, str]  # a file's bytes, or (kind, reason) as in ctl.storage.base.Failure
 
 ABSENT, SYMLINK, NOT_A_FILE, UNREADABLE = -1, -2, -3, -4
 _LENGTH_BYTES = 4
 _MESSAGE = 1 << 20  # bytes of content after which a message is sent
-
-# path, names, sizes, mtimes, others, problem, reason: the fields of ctl.storage.base.Survey
-Answer = tuple[str, list[str], list[int], list[int], list[tuple[str, str]], str, str]
 
 
 def survey(root: int, path: str, leaf: str | None) -> Answer:
@@ -89,8 +94,6 @@ def _folder_problem(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-# A file's bytes, or (kind, reason) as in ctl.storage.base.Failure
-Content = bytes | tuple[str, str]
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block us
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 15  # bytes asked for at once: a buffer of the whole limit costs more than the read
@@ -106,10 +109,12 @@ def read(root: int, path: str, limit: int) -> Content:
         finally:
             os.close(folder)
         try:
-            data = part = os.read(handle, asked := min(limit + 1, _CHUNK))
+            asked = min(limit + 1, _CHUNK)
+            data = part = os.read(handle, asked)
             # A regular file gives less than was asked for only at its end.
             while len(part) == asked and len(data) <= limit:
-                part = os.read(handle, asked := min(limit + 1 - len(data), _CHUNK) or 1)
+                asked = min(limit + 1 - len(data), _CHUNK) or 1
+                part = os.read(handle, asked)
                 data += part
         finally:
             os.close(handle)
@@ -158,7 +163,10 @@ def main() -> None:
     """Answer batches of requests until stdin ends: (None, surveys) or (limit, paths to read)."""
     root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        while (batch := receive(0)) is not None:
+        while True:
+            batch = receive(0)
+            if batch is None:
+                break
             limit, requests = batch
             if limit is None:
                 send(1, [survey(root, path, leaf) for path, leaf in requests])

@@ -1,4 +1,4 @@
-"""What every Storage promises, held against the file system (alone and with processes) and the memory one."""
+"""What every Storage promises: the file system here (alone, with processes), on another host, in memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from typing import Protocol
 import pytest
 
 from ctl.errors import UnreachableError
+from ctl.hosts.posix import PosixHost
+from ctl.hosts.programs import SEARCH_PATH
+from ctl.hosts.shell import Shell
+from ctl.hosts.ssh import SshShell
 from ctl.storage.base import Entry, Failure, Storage
+from ctl.storage.far import FarStorage
 from ctl.storage.filesystem import FilesystemStorage
 from ctl.testing.storage import MemoryStorage
+from tests.support.programs import find
+from tests.support.shells import HereShell, busybox_only, without_python
+from tests.support.sshd import SshServer
 
 AT = 1_700_000_000_123_456_789
 
@@ -70,14 +78,46 @@ class MemoryKit:
         self.memory.there = False
 
 
-@pytest.fixture(params=["alone", "processes", "memory"])
-def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
+class FarKit(DiskKit):
+    """The tree behind a shell, as on another host: with python3, without it, with BusyBox, over sshd."""
+
+    def __init__(self, root: Path, shell: Shell, search_path: str) -> None:
+        super().__init__(root, 0)
+        host = PosixHost("far", shell, str(root.with_name("jobs")), search_path=search_path)
+        self.storage = self.far = FarStorage(str(root), "far", host.open_stream)
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshShell]:
+    with SshServer(tmp_path_factory.mktemp("sshd")) as server:
+        shell = SshShell(server.way())
+        yield shell
+        shell.close()
+
+
+KITS = ("alone", "processes", "memory", "far-python", "far-shell", "far-bash", "far-busybox", "far-ssh")
+
+
+@pytest.fixture(params=KITS)
+def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
+    root, here = tmp_path / "root", HereShell("far")
     makers: dict[str, Callable[[], Kit]] = {
-        "alone": lambda: DiskKit(tmp_path / "root", 0),
-        "processes": lambda: DiskKit(tmp_path / "root", 3),
+        "alone": lambda: DiskKit(root, 0),
+        "processes": lambda: DiskKit(root, 3),
         "memory": MemoryKit,
+        "far-python": lambda: FarKit(root, here, SEARCH_PATH),
+        "far-shell": lambda: FarKit(root, here, without_python(tmp_path)),
+        "far-bash": lambda: FarKit(root, here.with_shell("/usr/bin/bash --posix"), without_python(tmp_path)),
+        "far-busybox": lambda: FarKit(
+            root, here.with_shell(f"{find('busybox')} ash"), busybox_only(tmp_path)
+        ),
+        "far-ssh": lambda: FarKit(root, request.getfixturevalue("sshd"), SEARCH_PATH),
     }
-    return makers[request.param]()
+    made = makers[request.param]()
+    yield made
+    close = getattr(made.storage, "close", None)
+    if close is not None:
+        close()
 
 
 def test_reads_come_in_the_order_asked_for(kit: Kit) -> None:
