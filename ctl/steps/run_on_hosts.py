@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ctl.errors import RefusedError, UsageError
+from ctl.errors import UsageError
 from ctl.fleet.select import select
 from ctl.recipes import runs
 from ctl.recipes.codec import all_rows
 from ctl.recipes.model import Across, Do, Recipe, Row
+from ctl.recipes.unfinished import unfinished
 from ctl.steps.run_program import RunProgram, shown
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ctl.world import World
 
 NAME = "host-run"
-DONE = frozenset({"ok", "changed", "warned", "skipped", "not-applicable"})
 
 
 @dataclass(frozen=True)
@@ -55,35 +55,31 @@ def unfinished_recipe(world: World, given: str, pattern: str, asked: Asked) -> R
     """Return the rows of an earlier `host run` that are not done, as a recipe of their own.
 
     A program that was begun there, and whose end is not known, is looked for first: its end is taken where
-    it is to be had. UsageError where that run is no such one; RefusedError where all of it is done.
+    it is to be had. UsageError where that run is no such one, is still open, or left nothing.
     """
     if asked.argv:
         raise UsageError("--unfinished runs what that run ran: leave the program away")
     state = runs.load(world.state_dir, runs.find(world.state_dir, given))
-    if state.recipe != NAME or state.state == "unreadable":
+    if state.recipe != NAME:
         raise UsageError(
-            f"{state.id} is no run of `host run` that can be read ({state.recipe or state.reason})"
+            f"run {state.id} is none of `regctl host run`, but of {state.recipe or 'nobody knows'}"
         )
-    wanted = select(world.site, pattern) if pattern else tuple(world.site.hosts)
-    steps = [step for step in _left(state) if step.host_name in wanted]
-    if not steps:
-        raise RefusedError(f"run {state.id} is done on {pattern or 'all its hosts'}: nothing is left of it")
+    before = state.load()
+    left = {row.host for row in all_rows(unfinished(before, world.state_dir, given)).values()}
+    if pattern:
+        left &= set(select(world.site, pattern))
+    if not left:
+        raise UsageError(f"run {state.id} left nothing on {pattern}")
+    steps = [
+        item.step.model_copy(update={"earlier": _earlier(state, f"{path}.1", item.step)})
+        for path, row in all_rows(before).items()
+        for item in row.body
+        if row.host in left and isinstance(item, Do) and isinstance(item.step, RunProgram)
+    ]
     gone = [step.host_name for step in steps if step.host_name not in world.site.hosts]
     if gone:
-        raise UsageError(f"the site has no longer {', '.join(gone)}")
+        raise UsageError(f"the site no longer has {', '.join(gone)}", hint="name the others as PATTERN")
     return _recipe(steps, asked)
-
-
-def _left(state: RunState) -> list[RunProgram]:
-    found = []
-    for path, row in all_rows(state.load()).items():
-        item = row.body[0]
-        if state.row(path, row.host).result in DONE or not isinstance(item, Do):
-            continue
-        step = item.step
-        if isinstance(step, RunProgram):
-            found.append(step.model_copy(update={"earlier": _earlier(state, f"{path}.1", step)}))
-    return found
 
 
 def _earlier(state: RunState, path: str, step: RunProgram) -> str:
