@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from ctl.catalog.store import CatalogStore
-    from ctl.config.models import Node, Registry, Site
+    from ctl.config.models import Node, Registry, Site, StorageChoice
     from ctl.database.base import Database, ProgramResult
     from ctl.engines.base import Engine
     from ctl.hosts.base import Command, Host
+    from ctl.hosts.posix import PosixHost
     from ctl.hosts.services import Service
+    from ctl.hosts.ssh import SshShell
     from ctl.http import RegistryClient
     from ctl.plugins import Plugins
     from ctl.storage.base import Storage
 
 Made = TypeVar("Made")
 SECRET_PROGRAM_TIMEOUT = timedelta(seconds=30)
+FAR_STATE_DIR = "/var/lib/regctl"  # of a host reached over SSH
 
 
 class Doors:
@@ -46,6 +49,16 @@ class Doors:
         self._opened: dict[tuple[str, ...], Any] = {}
         self.secrets: set[str] = set()  # every secret text that was fetched, to be blotted out of messages
 
+    def described(self, site: Site) -> Doors:
+        """Return the doors of the same hosts for a site that is described otherwise."""
+        for name in site.hosts:
+            self.host(name)  # opens no connection yet, and is shared from here on
+        other = Doors(site, self.state_dir, self._plugins, self._stack)
+        shared = {key: made for key, made in self._opened.items() if key[0] in ("host", "ssh", "engine")}
+        other._opened.update(shared)
+        other.secrets = self.secrets
+        return other
+
     def registry(self, name: str) -> Registry:
         """Return a registry's description; UsageError names the ones there are."""
         found: Registry = _pick("registry", name, self.site.registries)
@@ -60,12 +73,13 @@ class Doors:
     def host(self, name: str) -> Host:
         """Open a host."""
         described = _pick("host", name, self.site.hosts)
-        if described.connection != "local":
-            raise ConfigError(
-                f"the host {name} is reached over SSH, which this version of regctl cannot do",
-                hint="run regctl on that host, with `connection: local`",
-            )
-        return self._once(("host", name), lambda: self._local_host(name))
+        if described.connection == "local":
+            return self._once(("host", name), lambda: self._local_host(name))
+        return self._far_door(name)
+
+    def ssh(self, name: str) -> SshShell:
+        """Return the connection to a host; nothing is opened yet."""
+        return self._once(("ssh", name), lambda: self._ssh(name))
 
     def engine(self, registry: str) -> Engine:
         """Return the engine of a registry."""
@@ -81,7 +95,9 @@ class Doors:
         door = self.host(host)
         return self._once(
             ("service", registry, host),
-            lambda: open_service(door, registry, node, lambda: self._serve(registry, host), self.state_dir),
+            lambda: open_service(
+                door, registry, node, lambda: self._serve(registry, host), self._folder(host)
+            ),
         )
 
     def client(self, registry: str, host: str) -> RegistryClient:
@@ -92,13 +108,9 @@ class Doors:
         """Open a registry's storage."""
         described = self.registry(registry)
         reader = described.storage.host or described.nodes[0].host
-        self.host(reader)  # refuses a storage on another machine, which its driver could not see
-        driver = described.storage.driver
-        settings = getattr(described.storage, driver).model_dump()
-        storage: Storage = self._once(
-            ("storage", registry), lambda: self._plugins.find("storage driver", driver)(**settings)
-        )
-        return storage
+        _pick("host", reader, self.site.hosts)
+        make = self._storage if self.site.hosts[reader].connection == "local" else self._far_storage
+        return self._once(("storage", registry), lambda: make(described.storage, reader))
 
     def database(self, name: str) -> Database:
         """Return a database by its name in the site; nothing is connected or started yet."""
@@ -172,6 +184,48 @@ class Doors:
         from ctl.hosts.local import LocalHost
 
         return LocalHost(name, os.path.join(self.state_dir, "jobs"))
+
+    def _far_door(self, name: str) -> PosixHost:
+        return self._once(("host", name), lambda: self._far_host(name))
+
+    def _far_host(self, name: str) -> PosixHost:
+        from ctl.hosts.posix import PosixHost
+
+        return PosixHost(
+            name, self.ssh(name), f"{self._folder(name)}/jobs", self.site.hosts[name].become or ""
+        )
+
+    def _folder(self, host: str) -> str:
+        """Return the folder of ours on a host."""
+        described = self.site.hosts[host]
+        return self.state_dir if described.connection == "local" else described.state_dir or FAR_STATE_DIR
+
+    def _storage(self, described: StorageChoice, _reader: str) -> Storage:
+        settings = getattr(described, described.driver).model_dump()
+        storage: Storage = self._plugins.find("storage driver", described.driver)(**settings)
+        return storage
+
+    def _far_storage(self, described: StorageChoice, reader: str) -> Storage:
+        """Open a tree on another host: read by one stream over that host's door."""
+        from ctl.storage.far import FarStorage
+
+        if described.driver != "filesystem":
+            raise UsageError(
+                f"storage by the driver {described.driver} cannot be read through {reader}",
+                hint="name a host with `connection: local` as storage.host: this machine reads it then",
+            )
+        directory: str = getattr(described, described.driver).rootdirectory
+        return FarStorage(directory, reader, self._far_door(reader).open_stream)
+
+    def _ssh(self, name: str) -> SshShell:
+        from ctl.hosts.known_hosts import way_of
+        from ctl.hosts.ssh import SshShell
+
+        described = _pick("host", name, self.site.hosts)
+        jump, jump_name = None, described.jump
+        if jump_name is not None:
+            jump = self._once(("ssh", described.jump), lambda: self._ssh(jump_name))
+        return SshShell(way_of(name, described), jump)
 
     def _serve(self, registry: str, host: str) -> Command:
         from ctl.steps.registry_program import feature_environment

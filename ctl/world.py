@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ctl.engines.base import Engine
     from ctl.hosts.base import Host
     from ctl.hosts.services import Service
+    from ctl.hosts.ssh import SshShell
     from ctl.http import RegistryClient
     from ctl.secret import Secret
     from ctl.storage.base import Storage
@@ -34,6 +35,10 @@ class World(Protocol):
         """The controller's folder for journals, locks, plans and the embedded database."""
         ...
 
+    def described(self, site: Site) -> World:
+        """Return the doors of the same hosts for a site that is described otherwise."""
+        ...
+
     def registry(self, name: str) -> Registry:
         """Return a registry's description; UsageError names the ones there are."""
         ...
@@ -44,6 +49,10 @@ class World(Protocol):
 
     def host(self, name: str) -> Host:
         """Open a host."""
+        ...
+
+    def ssh(self, name: str) -> SshShell:
+        """Return the connection to a host that is reached over SSH; nothing is opened yet."""
         ...
 
     def engine(self, registry: str) -> Engine:

@@ -20,7 +20,8 @@ say() { printf '%s\n' "$*" >&2; }
 # Print "program package" for a set; a program is found by name, PostgreSQL's by its folder.
 wanted() {
     printf '%s\n' "docker-registry docker-registry" "skopeo skopeo" "initdb postgresql"
-    [ "$1" = demo ] || printf '%s\n' "strace strace" "ssh openssh-client"
+    [ "$1" = demo ] || printf '%s\n' "strace strace" "ssh openssh-client" \
+        "sshd openssh-server" "sudo sudo" "busybox busybox" "runsv runit" "nginx nginx-light"
 }
 
 present() {

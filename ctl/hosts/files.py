@@ -85,7 +85,8 @@ def ids(owner: str | None, group: str | None) -> tuple[int, int]:
     return uid, gid
 
 
-def _kind(mode: int) -> Literal["file", "directory", "symlink", "other"]:
+def kind(mode: int) -> Literal["file", "directory", "symlink", "other"]:
+    """Return the word for what a stat's mode says a path is."""
     if modes.S_ISREG(mode):
         return "file"
     if modes.S_ISDIR(mode):
@@ -102,7 +103,7 @@ def stat(path: str) -> FileInfo | None:
     except OSError as error:
         raise failure(error, "look at", path) from error
     return FileInfo(
-        kind=_kind(found.st_mode),
+        kind=kind(found.st_mode),
         size=found.st_size,
         mode=modes.S_IMODE(found.st_mode),
         owner=user_name(found.st_uid),
@@ -145,7 +146,7 @@ def real_target(path: str) -> str:
         if modes.S_ISREG(found.st_mode):
             return here
         if not modes.S_ISLNK(found.st_mode):
-            raise RefusedError(f"{path} is a {_kind(found.st_mode)}, not a file: not replaced")
+            raise RefusedError(f"{path} is a {kind(found.st_mode)}, not a file: not replaced")
         if found.st_uid not in (0, os.geteuid()):
             raise RefusedError(
                 f"{here} is a symbolic link of {user_name(found.st_uid)}: not followed",

@@ -28,8 +28,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _CLAIM = "claim.json"
 _FORGOTTEN = ".forgotten-"
 _POLL = 0.01  # seconds
-_SETTLE = 5.0  # seconds that a supervisor may take to write the exit code
-_UNKILLABLE = 30.0  # seconds after KILL before we say that a process cannot be killed
+SETTLE = 5.0  # seconds that a supervisor may take to write the exit code
+UNKILLABLE = 30.0  # seconds after KILL before we say that a process cannot be killed
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Jobs:
         record = self._record(job_id)
         if record is None:
             return JobStatus("unknown")
-        deadline = time.monotonic() + _SETTLE
+        deadline = time.monotonic() + SETTLE
         while (code := self._exit(job_id)) is None:
             if record.program_lives:
                 info = processes.process(record.pid)
@@ -183,12 +183,8 @@ class Jobs:
         terminated: set[tuple[int, int]] = set()
         while members := self._members(record, path):
             late = time.monotonic() - now - grace.total_seconds()
-            if late > _UNKILLABLE:
-                pids = ", ".join(str(item.pid) for item in members)
-                raise RegctlError(
-                    f"job {job_id} on {self.host} cannot be proved dead: process {pids} does not obey KILL",
-                    hint="it hangs in the kernel, often on a broken disk or mount; repair that first",
-                )
+            if late > UNKILLABLE:
+                raise unkillable(job_id, self.host, ", ".join(str(item.pid) for item in members))
             for item in members:
                 key = (item.pid, item.start_time)
                 if late >= 0:
@@ -220,7 +216,7 @@ class Jobs:
 
     def _see_off(self, record: Record) -> None:
         """Give the supervisor time to write the exit code; then its work is over in any case."""
-        deadline = time.monotonic() + _SETTLE
+        deadline = time.monotonic() + SETTLE
         while record.supervisor_lives:
             if time.monotonic() > deadline:
                 processes.send(
@@ -247,6 +243,14 @@ class Jobs:
             return
         except OSError as error:
             raise files.failure(error, "remove", path) from error
+
+
+def unkillable(job_id: str, host: str, pids: str) -> RegctlError:
+    """Return the error that says which processes of a job not even KILL ends."""
+    return RegctlError(
+        f"job {job_id} on {host} cannot be proved dead: process {pids} does not obey KILL",
+        hint="it hangs in the kernel, often on a broken disk or mount; repair that first",
+    )
 
 
 def checked_id(job_id: str) -> str:

@@ -185,9 +185,14 @@ def _forbidden(pid: int) -> RefusedError:
 
 def listening(port: int) -> bool:
     """Say whether a TCP socket listens on the port, on any address, IPv4 or IPv6."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in (_slurp(table) or b"").decode("ascii").splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                return True
+    tables = (_slurp(table) or b"" for table in ("/proc/net/tcp", "/proc/net/tcp6"))
+    return any(listens(table.decode("ascii"), port) for table in tables)
+
+
+def listens(tables: str, port: int) -> bool:
+    """Say whether these lines of /proc/net/tcp or tcp6, headings among them, show a listener on the port."""
+    for line in tables.splitlines():
+        fields = line.split()
+        if len(fields) > 3 and fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+            return True
     return False

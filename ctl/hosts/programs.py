@@ -145,7 +145,7 @@ def spawn(prepared: Prepared, host: str) -> subprocess.Popen[bytes]:
 
 
 @dataclass
-class _Reader:
+class Reader:
     """Collects both streams, hands out whole lines as they come."""
 
     on_line: LineSink | None
@@ -155,6 +155,7 @@ class _Reader:
     shown: dict[Stream, int] = field(default_factory=lambda: {"stdout": 0, "stderr": 0})
 
     def feed(self, stream: Stream, data: bytes) -> None:
+        """Keep what came, and hand out the lines that it ends."""
         buffer = self.kept[stream]
         searched = len(buffer)
         buffer += data
@@ -165,6 +166,7 @@ class _Reader:
             self.shown[stream] = end + 1
 
     def finish(self) -> None:
+        """Hand out last lines that had no end."""
         for stream, buffer in self.kept.items():
             if self.on_line is not None and self.shown[stream] < len(buffer):
                 self._emit(stream, len(buffer))
@@ -176,6 +178,7 @@ class _Reader:
 
     @property
     def size(self) -> int:
+        """Bytes of both streams together."""
         return sum(map(len, self.kept.values()))
 
 
@@ -211,7 +214,7 @@ def run(prepared: Prepared, host: str, timeout: float | None, on_line: LineSink 
     """
     began = time.monotonic()
     child = spawn(prepared, host)
-    reader = _Reader(on_line)
+    reader = Reader(on_line)
     deadline = _Deadline(child.pid, None if timeout is None else began + timeout)
     try:
         _pump(child, reader, deadline, prepared.argv[0])
@@ -252,7 +255,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _pump(child: subprocess.Popen[bytes], reader: _Reader, deadline: _Deadline, program: str) -> None:
+def _pump(child: subprocess.Popen[bytes], reader: Reader, deadline: _Deadline, program: str) -> None:
     """Read until both pipes are closed, or for LINGER seconds after the program itself ended."""
     handle = os.pidfd_open(child.pid)
     with selectors.DefaultSelector() as selector:
@@ -273,7 +276,7 @@ def _pump(child: subprocess.Popen[bytes], reader: _Reader, deadline: _Deadline, 
 def _read_all(
     selector: selectors.BaseSelector,
     handle: int,
-    reader: _Reader,
+    reader: Reader,
     deadline: _Deadline,
     program: str,
 ) -> None:

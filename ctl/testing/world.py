@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctl.errors import UsageError
@@ -70,6 +70,11 @@ class MemoryWorld:
     catalogs: dict[str, Any] = field(default_factory=dict)  # by registry
     secrets: dict[str, str] = field(default_factory=dict)  # by reference
     versions: dict[tuple[str, str], Version] = field(default_factory=dict)
+    shells: dict[str, Any] = field(default_factory=dict)  # connections, by host
+
+    def described(self, site: Any) -> MemoryWorld:
+        """Return the same doors for a site that is described otherwise."""
+        return replace(self, site=site)
 
     def registry(self, name: str) -> Any:
         """Return a registry's description."""
@@ -82,6 +87,10 @@ class MemoryWorld:
     def host(self, name: str) -> MemoryHost:
         """Return a host."""
         return _named("host", self.hosts, name)
+
+    def ssh(self, name: str) -> Any:
+        """Return the connection to a host."""
+        return _named("host", self.shells, name)
 
     def engine(self, registry: str) -> Any:
         """Return a registry's engine."""
