@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -62,11 +61,6 @@ class Trial:
         site = self.site
         if self.open_runs():
             resumed = site.regctl("run", "resume", "--yes", *options, timeout=300)
-            for _ in range(3):  # a program that regctl was just starting when it died holds the lock a moment
-                if resumed.exit_code != 5:
-                    break
-                time.sleep(2)
-                resumed = site.regctl("run", "resume", "--yes", *options, timeout=300)
             assert resumed.exit_code in (0, 1, 3), str(resumed)
         assert not self.open_runs()
         assert site.mode() == "writable"
