@@ -238,6 +238,8 @@ def _order(recipe: Recipe, fallen: Mapping[str, Fall]) -> Iterator[Preview]:
     """Say of each group of rows in which order they would be worked on."""
     for path, across in acrosses(recipe.items):
         rows = [row.host for row_path, row in rows_of(across, path) if row_path not in fallen]
+        if not rows:
+            continue
         first, others = rows[: across.canary], rows[across.canary :]
         words = [f"{', '.join(first)} first, alone"] if first else []
         words += [f"{across.at_once} at once: {', '.join(others)}"] if others else []

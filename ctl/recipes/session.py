@@ -23,7 +23,7 @@ from ctl.recipes.lock import Held, new_info
 from ctl.recipes.model import Preview, Problem, Recipe, RunReport, RunWord, StepRecord
 from ctl.recipes.rows import outcome_of_rows
 from ctl.recipes.signals import Stop, StopNowError
-from ctl.recipes.state import BAD_RESULTS, RunState, by_path, fold
+from ctl.recipes.state import BAD_RESULTS, RunState, by_path, fold, row_of
 
 if TYPE_CHECKING:
     from ctl.recipes.runner import Runner
@@ -143,9 +143,8 @@ class Session:
             fallen=self.fallen,
         )
         if resumed:
-            claims.place(
-                recipe.resources, self.away
-            )  # where that fails nothing is decided, and the run stays open
+            # Where that fails nothing is decided, and the run stays open.
+            claims.place(recipe.resources, self.away)
         return self._execute(executor, claims, resumed=resumed, leave_only=leave_only)
 
     def _claim(self, recipe: Recipe, run: LiveRun) -> Claim:
@@ -186,8 +185,8 @@ class Session:
         run = executor.run
         try:
             if claims is not None:
-                claims.place(executor.recipe.resources)
-            if any(record.result in BAD_RESULTS for record in run.state.steps):
+                claims.place(executor.recipe.resources, self.away)
+            if any(one.result in BAD_RESULTS and not row_of(one.path) for one in run.state.steps):
                 raise RegctlError("a step had failed before regctl was ended")
             executor.forward()
         except Exception as error:

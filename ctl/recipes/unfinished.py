@@ -39,6 +39,8 @@ def _demand_usable(recipe: Recipe, earlier: RunState) -> None:
             f"run {earlier.id} has not ended: it is not known yet what it leaves",
             hint=f"regctl run resume {earlier.id}",
         )
+    if not earlier.recipe:
+        raise UsageError(f"run {earlier.id} never began: run {recipe.name} whole")
     if earlier.recipe != recipe.name:
         raise UsageError(f"run {earlier.id} is one of {earlier.recipe}, not of {recipe.name}")
     if not list(acrosses(recipe.items)):
@@ -59,7 +61,7 @@ def _demand_same(now: Recipe, before: Recipe, run_id: str) -> None:
     hint = "look at both (`regctl run show`), then run it again without --unfinished: what is done is skipped"
     if _around(now) != _around(before):
         raise RefusedError(
-            f"{now.name} is not what it was in run {run_id}: its steps outside of hosts, or its order, differ",
+            f"{now.name} is not what it was in run {run_id}: its steps outside of rows differ",
             hint=hint,
         )
     there = {(path, row.host): dump_row(row) for path, one in acrosses(now.items) for row in one.rows}

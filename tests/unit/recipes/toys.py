@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -127,6 +128,8 @@ def misbehave(here: Target, what: str) -> None:
     plan = box_of(here).plan(what)
     if plan == "fail":
         raise RegctlError(f"{what} failed as planned")
+    if plan == "slow":
+        time.sleep(0.15)
     if plan == "away":
         raise UnreachableError(f"{what} was on a host that does not answer")
     if plan == "bug":
@@ -208,8 +211,6 @@ class Wait(Step):
     interruptible: ClassVar[bool] = True
 
     def apply(self, here: Target, before: Before) -> None:
-        import time
-
         box_of(here).log(f"apply {self.name}")
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
