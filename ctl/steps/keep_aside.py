@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from ctl.hosts.base import Command
 from ctl.plans.collection_time import collector_seconds, window_seconds
 from ctl.recipes.model import Before, ProbeAnswer, Problem, Scope, StepReport, Target
 from ctl.steps.collection import collector_of, node_config
@@ -14,11 +16,14 @@ from ctl.steps.kept_paths import kept_paths
 from ctl.steps.plan_file import PlannedCollection, forget_plan, plan_path, save_plan
 from ctl.steps.read_garbage import read_plan
 from ctl.steps.storage_gate import metadata_in_use
-from ctl.storage.aside import Aside, Kept
+from ctl.storage.base import directory_of
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
+    from ctl.storage.aside import Aside, Kept
+    from ctl.storage.base import Storage
+    from ctl.storage.far_acting import FarAside
     from ctl.world import World
 
 DRAIN_SECONDS = 1.0  # what a restart usually waits for uploads; the real wait ends with the last one
@@ -76,9 +81,11 @@ class KeepAside(Scope):
         return StepReport({"links_removed": removed}, changed=False)
 
 
-def aside_of(here: Target, registry: str) -> Aside:
+def aside_of(here: Target, registry: str) -> Aside | FarAside:
     """The files that this run keeps aside in the storage of a registry."""
-    return Aside(here.world.storage(registry).root, here.run.id or "preview")
+    from ctl.storage.far_acting import open_aside
+
+    return open_aside(here.world.storage(registry), here.run.id or "preview")
 
 
 def plan_now(world: World, registry: str, delete_untagged: bool) -> PlannedCollection:
@@ -144,8 +151,9 @@ def _config_problems(world: World, registry: str, host: str) -> Iterator[Problem
     engine = world.engine(registry)
     settings = engine.storage_settings(config)
     root = str(settings.get("filesystem", {}).get("rootdirectory", "elsewhere"))
-    ours = world.storage(registry).root
-    if "filesystem" not in settings or os.path.realpath(root) != os.path.realpath(ours):
+    storage = world.storage(registry)
+    ours = directory_of(storage)
+    if "filesystem" not in settings or not _same(world, host, storage, root):
         yield Problem(
             f"{registry}/{host}: {node.config_file} stores in {root}, the site says {ours}",
             hint="the collector works on what that file says; make the two agree",
@@ -156,6 +164,16 @@ def _config_problems(world: World, registry: str, host: str) -> Iterator[Problem
             " push of one is lost",
             hint="collecting with a Redis cache is not supported yet; see docs/reference/gc.md",
         )
+
+
+def _same(world: World, host: str, storage: Storage, root: str) -> bool:
+    """Say whether a node's folder is the storage's root; symbolic links are followed where they are."""
+    ours = directory_of(storage)
+    if ours == storage.root:
+        return os.path.realpath(root) == os.path.realpath(ours)
+    asked = Command(("readlink", "-f", "--", root, ours), timeout=timedelta(seconds=30))
+    places = world.host(host).run(asked).stdout.split(b"\n")
+    return os.path.normpath(root) == os.path.normpath(ours) or (len(places) == 3 and places[0] == places[1])
 
 
 def _version_problems(world: World, registry: str) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from ctl.catalog.preflight_words import PreflightFinding, found
 from ctl.errors import RegctlError
 from ctl.hosts.base import Command
 from ctl.steps.collection import collecting_node
+from ctl.storage.base import directory_of
 
 if TYPE_CHECKING:
     from ctl.world import World
@@ -29,7 +30,8 @@ def closed_to_its_user(world: World, registry: str) -> list[PreflightFinding]:
     """
     node = collecting_node(world, registry)
     storage = world.storage(registry)
-    top = f"{storage.root.rstrip('/')}/{_TREE}"
+    root = directory_of(storage).rstrip("/")
+    top = f"{root}/{_TREE}"
     if not node.user or not storage.exists():
         return []
     argv = ("find", top, *_CLOSED, *_OR_UNREAD, "-print0")
@@ -42,7 +44,7 @@ def closed_to_its_user(world: World, registry: str) -> list[PreflightFinding]:
         elif words and "No such file" not in words[-1]:
             raise RegctlError(f"{node.user} cannot look through {top}: {words[-1]}")
     reason = f"the user {node.user}, as whom the import runs, cannot read it"
-    cut = len(storage.root.rstrip("/")) + 1
+    cut = len(root) + 1
     return [found(path[cut:], "unreadable", reason, repository=_repository(path)) for path in paths[:LIMIT]]
 
 

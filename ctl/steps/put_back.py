@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctl.errors import RegctlError
 from ctl.recipes.model import Before, ProbeAnswer, Problem, Scope, StepReport, Target
@@ -15,7 +15,11 @@ from ctl.steps.keep_aside import aside_of, keep_live, plan_now
 from ctl.steps.kept_paths import needed
 from ctl.steps.plan_file import load_plan, plan_path, save_plan
 from ctl.steps.storage_gate import metadata_in_use
-from ctl.storage.aside import Aside, is_blob
+from ctl.storage.aside import is_blob
+
+if TYPE_CHECKING:
+    from ctl.storage.aside import Aside
+    from ctl.storage.far_acting import FarAside
 
 SHOWN = 20  # how many paths a message names
 REPORTED = 1000  # how many paths the report names
@@ -72,7 +76,7 @@ class PutBack(Scope):
         data = {"put_back": len(back), "put_back_paths": back[:REPORTED], **self._went(here)}
         return StepReport(data, changed=bool(back), warnings=warnings)
 
-    def _demand_whole(self, here: Target, aside: Aside) -> None:
+    def _demand_whole(self, here: Target, aside: Aside | FarAside) -> None:
         """Raise if what was kept aside is not all there: then nobody can say what is missing."""
         kept = int(str(here.run.notes(type(self).__name__).get("kept", 0)))
         have = sum(1 for _ in aside.kept()) if aside.exists() else 0
@@ -84,7 +88,7 @@ class PutBack(Scope):
                 f" `regctl run abandon {here.run.id} --leave-open-scopes --reason WHY` and open by hand",
             )
 
-    def _bring_back(self, here: Target, aside: Aside) -> list[str]:
+    def _bring_back(self, here: Target, aside: Aside | FarAside) -> list[str]:
         """Put back what is live and not in its place, blobs first; return all of it."""
         missing = aside.missing()
         if not missing:

@@ -13,6 +13,7 @@ from ctl.report.events import Message
 from ctl.report.model import Json, Table
 from ctl.steps.preflight import read_preflight, result_problems
 from ctl.steps.storage_gate import metadata_in_use
+from ctl.storage.far_acting import demand_here
 from ctl.storage.quarantine import Quarantine as Aside
 from ctl.storage.quarantine import quarantines
 
@@ -176,12 +177,13 @@ class RestoreQuarantine(Step):
             yield Problem(f"{self._aside(here.world).folder} is still there")
 
     def _aside(self, world: World) -> Aside:
-        return Aside(world.storage(self.registry).root, self.run)
+        return Aside(demand_here(world.storage(self.registry), "moving entries of a tree aside"), self.run)
 
 
 def aside_of(here: Target, registry: str) -> Aside:
     """The entries that this run moves aside in the storage of a registry."""
-    return Aside(here.world.storage(registry).root, here.run.id or "preview")
+    root = demand_here(here.world.storage(registry), "moving entries of a tree aside")
+    return Aside(root, here.run.id or "preview")
 
 
 def moved_data(moves: list[PreflightFinding]) -> list[Json]:
@@ -214,7 +216,7 @@ def _about(one: PreflightFinding) -> dict[str, str]:
 
 def listed(world: World, registry: str) -> list[dict[str, Any]]:
     """Return what lies aside in a registry's storage, by run: `run created folder entries`; only reads."""
-    root = world.storage(registry).root
+    root = demand_here(world.storage(registry), "moving entries of a tree aside")
     found: list[dict[str, Any]] = []
     for run in quarantines(root):
         aside = Aside(root, run)

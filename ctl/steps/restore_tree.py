@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
 from ctl.report.model import Text
 from ctl.steps.storage_gate import metadata_in_use
+from ctl.storage.far_acting import demand_here
 from ctl.storage.tree_files import FOLDER, TreeFiles
 
 _SHOWN = 20
@@ -30,7 +31,7 @@ class RestoreTree(Step):
         yield from metadata_in_use(here.world, self.registry, importing=True)
         files = self._files(here)
         if not files.exists():
-            there = sorted(_runs(here.world.storage(self.registry).root))
+            there = sorted(_runs(self._files(here).root))
             yield Problem(
                 f"no run {self.run} has laid anything aside in {os.path.join(files.root, FOLDER)}",
                 f"there is {', '.join(there)}" if there else "there is none at all",
@@ -55,7 +56,8 @@ class RestoreTree(Step):
         return "partial"
 
     def _files(self, here: Target) -> TreeFiles:
-        return TreeFiles(here.world.storage(self.registry).root, os.path.basename(self.run))
+        root = demand_here(here.world.storage(self.registry), "restoring a tree")
+        return TreeFiles(root, os.path.basename(self.run))
 
 
 def _runs(root: str) -> list[str]:

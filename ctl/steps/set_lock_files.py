@@ -13,6 +13,7 @@ from ctl.errors import RegctlError
 from ctl.hosts.base import Command
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, StepReport, Target, Undoable
 from ctl.report.model import Text
+from ctl.storage.base import directory_of
 
 if TYPE_CHECKING:
     from ctl.hosts.base import Host
@@ -180,4 +181,4 @@ class _Place:
 def _place(here: Target, registry: str) -> _Place:
     description = here.world.registry(registry)
     host = description.storage.host or description.nodes[0].host
-    return _Place(here.world.host(host), here.world.storage(registry).root)
+    return _Place(here.world.host(host), directory_of(here.world.storage(registry)))

@@ -21,6 +21,7 @@ from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepR
 from ctl.report.model import Json, Table, Text
 from ctl.steps.backend_evidence import gather
 from ctl.steps.metadata_doors import metadata_database
+from ctl.storage.far_acting import demand_here
 from ctl.storage.tree_files import TreeFiles
 
 if TYPE_CHECKING:
@@ -147,7 +148,8 @@ class ProveTree(Step):
 
 def files_of(here: Target, registry: str) -> TreeFiles:
     """The changes of this run to a registry's tree."""
-    return TreeFiles(here.world.storage(registry).root, here.run.id or "preview")
+    root = demand_here(here.world.storage(registry), "writing a tree")
+    return TreeFiles(root, here.run.id or "preview")
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class Storage(Protocol):
     it, `tags/./link` to read what is in it. A file that is one is never followed.
     """
 
-    root: str
+    root: str  # as people and the catalog know it: HOST:DIRECTORY where it is on another host
 
     def exists(self) -> bool:
         """Say whether the root is there at all (an unmounted disk is not)."""
@@ -98,3 +98,9 @@ class Storage(Protocol):
     def space(self) -> Space:
         """Say how much room there is."""
         ...
+
+
+def directory_of(storage: Storage) -> str:
+    """Return the root as the host that holds it spells it: for programs that run over there."""
+    found: str = getattr(storage, "directory", storage.root)
+    return found

@@ -143,26 +143,24 @@ class PythonTalk:
             yield items
 
     def act(
-        self,
-        number: int,
-        verb: str,
-        arguments: list[Any],
-        guard: Callable[[], None] | None,
-        blob: bytes = b"",
+        self, verb: str, arguments: list[Any], options: dict[str, Any], guard: Callable[[], None] | None
     ) -> Any:
-        """Call a verb of an object over there and return what it returns; its errors are raised here."""
-        self._stream.send(far_frames.pack(["act", number, verb, arguments, guard is not None], blob))
+        """Call a verb of the object made last and return what it returns; its errors are raised here.
+
+        `guard` is called whenever the far side is about to change something.
+        """
+        self._stream.send(far_frames.pack(["act", verb, arguments, options, guard is not None]))
         found = self._found(guard)
         self._receive()
         return found
 
-    def make(self, number: int, module: str, kind: str, arguments: list[Any]) -> None:
-        """Make an object over there."""
+    def make(self, module: str, kind: str, arguments: list[Any]) -> None:
+        """Make an object over there; it stands for the one before."""
         if not self._loaded:
             self._stream.send(far_frames.pack(["load", far_source.acting()]))
             self._receive()
             self._loaded = True
-        self._stream.send(far_frames.pack(["open", number, module, kind, arguments]))
+        self._stream.send(far_frames.pack(["make", module, kind, arguments]))
         self._receive()
 
     def _found(self, guard: Callable[[], None] | None) -> Any:

@@ -38,16 +38,16 @@ class Worker:
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
-        self._objects: dict[int, Any] = {}
+        self._object: Any = None
 
     def serve(self) -> None:
         """Answer until nobody asks any more."""
         while True:
-            request, blob = unpack(exactly)
+            request, _ = unpack(exactly)
             answer = getattr(self, "_do_" + request[0])
             try:
-                if request[0] in ("act", "load", "open"):
-                    self._act(answer, request[1:], blob)
+                if request[0] in ("act", "load", "make"):
+                    self._act(answer, request[1:])
                     continue
                 if request[0] in ("exists", "space"):
                     answer()
@@ -62,9 +62,9 @@ class Worker:
             except OSError as error:
                 say({"gone": error.strerror or str(error)})
 
-    def _act(self, answer: Callable[..., None], arguments: list[Any], blob: bytes) -> None:
+    def _act(self, answer: Callable[..., None], arguments: list[Any]) -> None:
         try:
-            answer(*arguments, blob)
+            answer(*arguments)
         except OSError as error:
             say({"os": [error.errno, error.strerror or str(error), error.filename]})
 
@@ -120,26 +120,22 @@ class Worker:
 
     # -- acting -------------------------------------------------------------------------------------
 
-    def _do_load(self, modules: list[Any], blob: bytes) -> None:
+    def _do_load(self, modules: list[Any]) -> None:
         """Take in the modules of what changes a tree."""
         for name, text in modules:
             sys.modules["__main__"].module(name, text)
         say([[], 0])
 
-    def _do_open(self, number: int, module: str, kind: str, arguments: list[Any], blob: bytes) -> None:
+    def _do_make(self, module: str, kind: str, arguments: list[Any]) -> None:
         """Make one of the objects that change the tree: Aside and the like, the controller's own code."""
-        self._objects[number] = getattr(__import__(module, fromlist=[kind]), kind)(*arguments)
+        self._object = getattr(__import__(module, fromlist=[kind]), kind)(*arguments)
         say([[], 0])
 
-    def _do_act(self, number: int, verb: str, arguments: list[Any], guarded: bool, blob: bytes) -> None:
-        """Call a verb of such an object; one at a time acts in a tree, also after a broken connection."""
-        given = [blob if one == {"blob": True} else one for one in arguments]
+    def _do_act(self, verb: str, arguments: list[Any], options: dict[str, Any], guarded: bool) -> None:
+        """Call a verb of that object; one at a time acts in a tree, also after a broken connection."""
         with Alone(self.directory):
-            method = getattr(self._objects[number], verb)
-            found = method(*given, ask_guard) if guarded else method(*given)
-            if not isinstance(found, (str, int, tuple, list, dict, type(None))) and hasattr(
-                found, "__next__"
-            ):
+            found = getattr(self._object, verb)(*arguments, *([ask_guard] if guarded else []), **options)
+            if hasattr(found, "__next__"):
                 found = list(found)
         say([plain(found), None])
         say([None, 0])
