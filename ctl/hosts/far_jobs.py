@@ -49,6 +49,27 @@ class FarJobs:
 
     def start(self, command: Command, job_id: str, log: str | None) -> Job:
         """Start detached. RefusedError where the id was given to another command, or nobody knows of it."""
+        answer, digest = self._begin(command, job_id, log)
+        if answer.said == "claimed":
+            return self._again(job_id, digest, command.argv)
+        return Job(job_id, self._process(tuple(answer.rest.split()), command.argv))
+
+    def run(self, command: Command, job_id: str, patience: timedelta, tail: int) -> JobTail:
+        """Start it, unless it is there, and wait for it: one trip where it was not there."""
+        answer, digest = self._begin(command, job_id, None, (_hundredths(patience), str(tail)))
+        if answer.said == "claimed":
+            self._again(job_id, digest, command.argv)
+            return self.wait(job_id, patience, tail)
+        said, _, data = bytes(answer.data or b"").partition(b"\n")
+        said = said.removeprefix(f"{answer.word} ".encode())
+        if not said.startswith(b"job "):
+            return JobTail(JobStatus("absent"))
+        return _tail(_found(os.fsdecode(said)), data)
+
+    def _begin(
+        self, command: Command, job_id: str, log: str | None, wait: tuple[str, ...] = ()
+    ) -> tuple[shell.Answer, str]:
+        """Claim the id and start the program; return what is said, and what tells the command from others."""
         far_run.demand_program(command)
         checked_id(job_id)
         become = self._switch(command.user)
@@ -70,15 +91,14 @@ class FarJobs:
             become,
             f"{program}\n{word}\n",
             shell.script("common") + shell.script("supervise"),
+            *wait,
         )
-        answer = self.host.call("job_start", arguments, data=data)
+        answer = self.host.call("job_start", arguments, data=data, helpers=("wait",))
         if answer.said == "missing":
             raise far_run.missing_program(command.argv[0], self.host.name)
         if answer.said == "fail":
             raise CommandFailedError(f"cannot start job {job_id} on {self.host.name}: {answer.rest}")
-        if answer.said == "claimed":
-            return self._again(job_id, digest, command.argv)
-        return Job(job_id, self._process(tuple(answer.rest.split()), command.argv))
+        return answer, digest
 
     def _switch(self, user: str | None) -> str:
         """Return what turns the supervisor, which runs as `become` says, into the program's user."""
@@ -129,8 +149,8 @@ class FarJobs:
 
     def wait(self, job_id: str, patience: timedelta, tail: int) -> JobTail:
         """Return when the job runs no more or the patience is over: one trip, the waiting is done there."""
-        hundredths = str(int(patience.total_seconds() * 100))
-        answer = self.host.call("job_wait", (f"{self.folder}/{checked_id(job_id)}", hundredths, str(tail)))
+        arguments = (f"{self.folder}/{checked_id(job_id)}", _hundredths(patience), str(tail))
+        answer = self.host.call("job_wait", arguments, helpers=("wait",))
         if answer.said == "absent":
             return JobTail(JobStatus("absent"))
         return _tail(_found(answer.rest), bytes(answer.data or b""))
@@ -158,12 +178,20 @@ class FarJobs:
 
     def forget(self, job_id: str) -> None:
         """Delete a job's files. RefusedError while it runs, or while nobody knows whether it does."""
-        state = self.status(job_id).state
-        if state in ("running", "unknown"):
-            raise RefusedError(f"job {job_id} on {self.host.name} is {state}: its files stay")
-        answer = self.host.call("job_forget", (self.folder, job_id))
+        deadline = time.monotonic() + SETTLE
+        while (answer := self._forgotten(job_id)).said == "busy":
+            state = self.status(job_id).state
+            if state in ("running", "unknown") or time.monotonic() > deadline:
+                raise RefusedError(f"job {job_id} on {self.host.name} is {state}: its files stay")
         if answer.said != "ok":
             raise RegctlError(f"cannot remove job {job_id} on {self.host.name}: {answer.rest}")
+
+    def _forgotten(self, job_id: str) -> shell.Answer:
+        return self.host.call("job_forget", (self.folder, checked_id(job_id)), helpers=("wait",))
+
+
+def _hundredths(time: timedelta) -> str:
+    return str(int(time.total_seconds() * 100))
 
 
 def _tail(found: _Found, data: bytes) -> JobTail:

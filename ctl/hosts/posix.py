@@ -104,6 +104,7 @@ class PosixHost:
         *,
         data: bytes = b"",
         become: str | None = None,
+        helpers: tuple[str, ...] = (),
     ) -> shell.Answer:
         """Run a script of posix/ and return its answer; RefusedError and RegctlError as it says.
 
@@ -111,7 +112,7 @@ class PosixHost:
         """
         prefix = self.prefix(None) if become is None else become
         call = shell.prepared(
-            (name,), tuple(arguments), become=prefix, search_path=self.search_path, data=data
+            (*helpers, name), tuple(arguments), become=prefix, search_path=self.search_path, data=data
         )
         answer, kept, errors = shell.Answer(call.word), bytearray(), bytearray()
 
@@ -169,8 +170,7 @@ class PosixHost:
 
     def run_job(self, command: Command, job_id: str, patience: timedelta, tail: int) -> JobTail:
         """Start it, then wait for it."""
-        self._jobs.start(command, job_id, None)
-        return self._jobs.wait(job_id, patience, tail)
+        return self._jobs.run(command, job_id, patience, tail)
 
     def wait_job(self, job_id: str, patience: timedelta, tail: int) -> JobTail:
         """Return when the job runs no more, or when the patience is over; only reads."""

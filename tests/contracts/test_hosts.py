@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ctl.errors import CommandFailedError, RefusedError, RegctlError, UsageError
-from ctl.hosts.base import Command, Host, JobStatus
+from ctl.hosts.base import Command, Host, JobStatus, JobTail
 from ctl.secret import Secret
 from tests.contracts.host_kits import KITS, HostKit
 from tests.support.waiting import wait_until
@@ -175,6 +175,44 @@ def test_a_running_job_is_not_forgotten(host: Host) -> None:
     host.forget_job("job")
     assert host.job("job").state == "absent"
     assert host.job_output("job", "stdout") == b""
+
+
+def test_a_job_is_run_and_waited_for_at_once(host: Host) -> None:
+    tail = host.run_job(Command(("greet",)), "job", 10 * SECOND, 100)
+    assert tail == JobTail(JobStatus("exited", 3), b"one\ntwo\n", b"err\n", 8, 4)
+    assert host.run_job(Command(("greet",)), "job", SECOND, 100) == tail
+    assert host.wait_job("job", SECOND, 100) == tail
+    with pytest.raises(RefusedError, match="another command"):
+        host.run_job(Command(("wait",)), "job", SECOND, 100)
+
+
+def test_of_much_output_the_last_bytes_come_with_the_end(host: Host) -> None:
+    tail = host.run_job(
+        Command(("repeat",), stdin=b"".join(b"%05d\n" % n for n in range(2000))), "job", 10 * SECOND, 7
+    )
+    assert (tail.stdout, tail.stdout_bytes) == (b"\n01999\n", 12000)
+    assert (tail.stderr, tail.stderr_bytes) == (b"", 0)
+    assert host.wait_job("job", SECOND, 0).stdout == b""
+
+
+def test_who_waits_for_a_job_waits_no_longer_than_he_wants(host: Host) -> None:
+    began = time.monotonic()
+    assert host.run_job(Command(("wait",)), "job", SECOND / 5, 100).status.state in ("running", "unknown")
+    assert host.wait_job("job", SECOND / 5, 100).status.state == "running"
+    assert time.monotonic() - began < 5
+    host.kill_job("job", SECOND)
+    assert host.wait_job("job", SECOND, 0).status == JobStatus("exited", -signal.SIGTERM)
+    assert host.wait_job("never", 5 * SECOND, 0).status == JobStatus("absent")
+
+
+def test_waiting_for_what_never_starts_says_so(kit: HostKit) -> None:
+    kit.claim_only("job")
+    assert kit.host.wait_job("job", SECOND / 5, 100).status == JobStatus("unknown")
+    with pytest.raises(RefusedError):
+        kit.host.run_job(Command(("greet",)), "job", SECOND, 100)
+    kit.host.start(Command(("wait",)), "other")
+    kit.lose("other")
+    assert kit.host.wait_job("other", 10 * SECOND, 100).status == JobStatus("lost")
 
 
 @pytest.mark.parametrize("job_id", ["", "..", "a/b", ".hidden", "a\nb", "x" * 129])

@@ -1,5 +1,8 @@
 # folder of jobs, id
 [ -d "$1/$2" ] || { say ok; exit 0; }
-m=$(mv -- "$1/$2" "$1/.forgotten-$R" 2>&1) || told "$m"
-rm -rf -- "$1/.forgotten-$R"
+job=$1/$2 folder=$1
+boot
+look && { say busy; exit 0; }
+m=$(mv -- "$job" "$folder/.forgotten-$R" 2>&1) || told "$m"
+rm -rf -- "$folder/.forgotten-$R"
 say ok

@@ -1,4 +1,5 @@
-# folder id digest size program path log word boot become script supervise; the program's stdin on stdin
+# folder id digest size program path log word boot become script supervise; the program's stdin on stdin.
+# With patience and bytes after them it waits for the job at once, as job_wait does
 folder=$1 id=$2 digest=$3 size=$4 log=$7 job=$1/$2
 PATH_HERE=$PATH
 PATH=$6
@@ -30,6 +31,7 @@ if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/
 else
   setsid /bin/sh -c "${12}" regctl-job "$job" "$log" "$9" "$8" "${10}" </dev/null >/dev/null 2>&1 &
 fi
+[ -z "${13-}" ] || { say begun; boot; wait_for "${13}" "${14}"; }
 tries=0
 while [ ! -e "$job/record" ]; do
   tries=$((tries + 1))

@@ -1,37 +1,4 @@
-# folder of the job, patience (hundredths of a second), bytes: what job_status says as soon as the job runs no
-# more or the patience is over; then, of one that ended, the sizes of what it printed and the last bytes of both
-job=$1 patience=$2 tail=$3
+# folder of the job, patience (hundredths of a second), bytes
+job=$1
 boot
-look() {
-  [ -d "$job" ] || { say absent; exit 0; }
-  claim= record= code= lives= watched=
-  { read -r claim <"$job/claim"; } 2>/dev/null
-  { read -r record <"$job/record"; } 2>/dev/null
-  [ -n "$record" ] || return 0
-  set -f
-  set -- $record
-  set +f
-  [ "$3" = "$boot" ] && stat_of "$1" && [ "$start" = "$2" ] && lives=1
-  [ "$3" = "$boot" ] && stat_of "$4" && [ "$start" = "$5" ] && watched=1
-  { read -r code <"$job/exit"; } 2>/dev/null
-  [ -z "$code" ] && [ -n "$lives$watched" ]
-}
-waited=0 pause=1
-while look && [ "$waited" -lt "$patience" ]; do
-  sleep "0.0$pause"
-  waited=$((waited + pause))
-  [ "$pause" -lt 5 ] && pause=$((pause + 1))
-done
-[ -n "$record" ] && [ -z "$code$lives$watched" ] && look # it may have been written between the looks
-say job "claim=$claim" "record=$record" "lives=$lives" "watched=$watched" "code=$code"
-[ -n "$record" ] && [ -z "$lives" ] || exit 0
-last() {
-  size=0
-  [ -f "$1" ] && size=$(wc -c <"$1")
-  from=$((size > tail ? size - tail : 0))
-  printf '%s %s\n' "$((size))" "$((size - from))"
-  [ "$size" -eq "$from" ] || tail -c "+$((from + 1))" -- "$1" | head -c "$((size - from))"
-}
-last "$job/stdout"
-last "$job/stderr"
-exit 0
+wait_for "$2" "$3"
