@@ -29,6 +29,7 @@ def register_steps() -> Mapping[str, str]:
         "ask-reconfigure": "ctl.steps.ask_reconfigure:AskReconfigure",
         "ask-settings": "ctl.steps.ask_settings:AskSettings",
         "auto-migrate": "ctl.steps.auto_migrate:AutoMigrate",
+        "check-health": "ctl.health.step:CheckHealth",
         "clear-read-only": "ctl.steps.set_read_only:ClearReadOnly",
         "close-again": "ctl.steps.maintenance_repair:CloseAgain",
         "collect-garbage": "ctl.steps.collect_garbage:CollectGarbage",

@@ -189,6 +189,8 @@ def helper_programs(site: Site | None) -> Iterator[Finding]:
     """Look for the programs that regctl drives: registries, PostgreSQL where it is embedded, skopeo."""
     for name, registry in site.registries.items() if site else ():
         for node in registry.nodes:
+            if site is not None and site.hosts[node.host].connection != "local":
+                continue  # another machine's file: `regctl check` asks it for its version
             yield _executable(node.binary, f"the registry of {name} on {node.host}")
     if site is not None and any(database.embedded for database in site.databases.values()):
         servers = _postgres_servers()

@@ -72,12 +72,13 @@ Each page names every option; `regctl COMMAND --help` says the same in short.
 
 
 def steps() -> Iterator[type[Step]]:
-    """Yield every concrete step class below ctl.steps, by module and name."""
+    """Yield every concrete step class below ctl.steps, by module and name; then that of health checks."""
     from ctl.recipes.model import Scope, Step, Undoable
 
     package = importlib.import_module("ctl.steps")
-    for module_info in sorted(pkgutil.iter_modules(package.__path__), key=lambda one: one.name):
-        module = importlib.import_module(f"ctl.steps.{module_info.name}")
+    below = sorted(one.name for one in pkgutil.iter_modules(package.__path__))
+    for name in (*(f"ctl.steps.{one}" for one in below), "ctl.health.step"):
+        module = importlib.import_module(name)
         for _, found in sorted(vars(module).items()):
             if (
                 inspect.isclass(found)
