@@ -47,6 +47,14 @@ class FileInfo:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a path is, and its bytes; None of anything but a plain file that we may read, within the limit."""
+
+    info: FileInfo
+    data: bytes | None
+
+
+@dataclass(frozen=True)
 class ProcessInfo:
     """A live process (a zombie is dead). pid, start_time and boot_id together name it for ever.
 
@@ -148,6 +156,10 @@ class Host(Protocol):
 
     def stat(self, path: str) -> FileInfo | None:
         """Describe a path, or None if it is not there."""
+        ...
+
+    def look(self, path: str, limit: int) -> Look | None:
+        """Describe a path and read it in one go, if it is no longer than `limit`; None if it is not there."""
         ...
 
     def list_directory(self, path: str) -> list[str]:

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Literal
 
 from ctl.hosts import files, processes, programs
-from ctl.hosts.base import Command, FileInfo, Job, JobStatus, JobTail, LineSink, ProcessInfo, Result
+from ctl.hosts.base import Command, FileInfo, Job, JobStatus, JobTail, LineSink, Look, ProcessInfo, Result
 from ctl.hosts.job_waiting import wait_job
 from ctl.hosts.jobs import Jobs
+from ctl.hosts.looking import look
 
 
 class LocalHost:
@@ -65,6 +66,10 @@ class LocalHost:
     def stat(self, path: str) -> FileInfo | None:
         """Describe a path, or None if it is not there."""
         return files.stat(path)
+
+    def look(self, path: str, limit: int) -> Look | None:
+        """Describe a path and read it, if it is no longer than `limit`."""
+        return look(self, path, limit)
 
     def list_directory(self, path: str) -> list[str]:
         """Return the names in a directory, sorted; FileNotFoundError if it is not there."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ctl.errors import CommandFailedError, RefusedError, RegctlError, UsageError
 from ctl.hosts import files, shell
-from ctl.hosts.base import Command, FileInfo, Job, JobStatus, JobTail, LineSink, ProcessInfo, Result
+from ctl.hosts.base import Command, FileInfo, Job, JobStatus, JobTail, LineSink, Look, ProcessInfo, Result
 from ctl.hosts.far_jobs import FarJobs
 from ctl.hosts.far_run import Running
 from ctl.hosts.processes import listens
@@ -131,6 +131,11 @@ class PosixHost:
             raise shell.no_answer(self.name, code, bytes(errors), answer.before)
         if answer.said == "refused":
             raise RefusedError(answer.rest)
+        if code != 0:  # what came is not the whole answer
+            last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise RegctlError(
+                f"{name} was cut short on {self.name} (exit code {code}): {last or 'no reason'}"
+            )
         return answer
 
     def demand_become(self, prefix: str, errors: bytes) -> None:
@@ -195,14 +200,22 @@ class PosixHost:
 
     def stat(self, path: str) -> FileInfo | None:
         """Describe a path, or None if it is not there."""
-        answer = self.call("stat", (path,))
+        found = self._stat(path)
+        return None if found is None else found.info
+
+    def look(self, path: str, limit: int) -> Look | None:
+        """Describe a path and read it in one trip."""
+        return self._stat(path, str(limit))
+
+    def _stat(self, path: str, limit: str = "") -> Look | None:
+        answer = self.call("stat", (path, limit))
         if answer.said == "missing":
             return None
         if answer.said != "ok":
             self._failed(answer, "look at", path)
         mode, size, seconds, uid, gid, user, group, _, clock, *_ = answer.rest.split(" ")
         bits = int(mode, 16)
-        return FileInfo(
+        info = FileInfo(
             kind=files.kind(bits),
             size=int(size),
             mode=modes.S_IMODE(bits),
@@ -210,6 +223,9 @@ class PosixHost:
             group=group if group != "UNKNOWN" else gid,
             mtime=float(f"{seconds}.{clock.partition('.')[2] or '0'}"),
         )
+        data = bytes(answer.data or b"")
+        whole = bool(limit) and info.kind == "file" and len(data) == info.size <= int(limit)
+        return Look(info, data if whole else None)
 
     def list_directory(self, path: str) -> list[str]:
         """Return the names in a directory, sorted; FileNotFoundError if it is not there."""

@@ -11,9 +11,10 @@ from datetime import timedelta
 from typing import Literal
 
 from ctl.errors import CommandFailedError, RefusedError, RegctlError, UsageError
-from ctl.hosts.base import Command, FileInfo, Job, JobStatus, JobTail, LineSink, ProcessInfo, Result
+from ctl.hosts.base import Command, FileInfo, Job, JobStatus, JobTail, LineSink, Look, ProcessInfo, Result
 from ctl.hosts.job_waiting import wait_job
 from ctl.hosts.jobs import checked_id
+from ctl.hosts.looking import look
 
 FOREVER = float("inf")
 
@@ -215,6 +216,10 @@ class MemoryHost:
         """Describe a path, or None if it is not there."""
         found = self._files.get(path)
         return found.info if found else None
+
+    def look(self, path: str, limit: int) -> Look | None:
+        """Describe a path and read it, if it is no longer than `limit`."""
+        return look(self, path, limit)
 
     def list_directory(self, path: str) -> list[str]:
         """Return the names in a directory, sorted; FileNotFoundError if it is not there."""

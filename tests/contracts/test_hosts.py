@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ctl.errors import CommandFailedError, RefusedError, RegctlError, UsageError
-from ctl.hosts.base import Command, Host, JobStatus, JobTail
+from ctl.hosts.base import Command, Host, JobStatus, JobTail, Look
 from ctl.secret import Secret
 from tests.contracts.host_kits import KITS, HostKit
 from tests.support.waiting import wait_until
@@ -175,6 +175,19 @@ def test_a_running_job_is_not_forgotten(host: Host) -> None:
     host.forget_job("job")
     assert host.job("job").state == "absent"
     assert host.job_output("job", "stdout") == b""
+
+
+def test_a_path_is_described_and_read_in_one_go(kit: HostKit) -> None:
+    path = f"{kit.root}/file"
+    assert kit.host.look(path, 10) is None
+    kit.host.write(path, b"a\n\0b\n", mode=0o640)
+    info = kit.host.stat(path)
+    assert info is not None
+    assert kit.host.look(path, 5) == Look(info, b"a\n\0b\n")
+    assert kit.host.look(path, 4) == Look(info, None)
+    kit.host.write(path, b"", mode=0o640)
+    assert getattr(kit.host.look(path, 0), "data", None) == b""
+    assert getattr(kit.host.look(kit.root, 10), "data", b"") is None
 
 
 def test_a_job_is_run_and_waited_for_at_once(host: Host) -> None:

@@ -1,3 +1,4 @@
+# path; with a number of bytes after it a plain file that is no longer than that follows
 there "$1" || {
   m=$(ls -d -- "$1" 2>&1)
   case ${m##*: } in
@@ -7,3 +8,5 @@ there "$1" || {
 }
 found=$(stat -c '%f %s %Y %u %g %U %G %y' -- "$1" 2>&1) || told "$found"
 say ok "$found"
+[ -n "${2-}" ] && [ -f "$1" ] && [ ! -L "$1" ] && [ -r "$1" ] && [ "$(wc -c <"$1")" -le "$2" ] && cat -- "$1"
+exit 0
