@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from ctl.errors import Outcome, RegctlError
 from ctl.recipes.parameters import written
-from ctl.recipes.text import CheckItem, ForEachItem, ForEachScopes, RecipeItem, StepItem, WithinItem
+from ctl.recipes.text import (
+    AcrossItem,
+    CheckItem,
+    ForEachItem,
+    ForEachScopes,
+    RecipeItem,
+    StepItem,
+    WithinItem,
+)
 from ctl.report.model import Block, Json, Report, Table, Text
 
 if TYPE_CHECKING:
@@ -81,7 +89,7 @@ def show_report(text: RecipeText) -> Report:
         "summary": model.summary,
         "why": model.why,
         "parameters": _parameters(text),
-        "requires": [one.model_dump(exclude_none=True) for one in model.requires],
+        "requires": [one.model_dump(exclude_none=True, exclude_defaults=True) for one in model.requires],
         "undo_on_failure": model.undo_on_failure,
         "items": [_item_data(item) for item in model.items],
     }
@@ -158,6 +166,8 @@ def _parameter_rows(text: RecipeText) -> Iterator[tuple[str, ...]]:
 def _requirement(one: Mapping[str, Any]) -> str:
     if "regctl" in one:
         return f"regctl {one['regctl']}"
+    if "role" in one:
+        return f"{one.get('at_least', 1)} or more hosts of the role {one['role']}"
     said = [f"engine {one['engine']}"] if "engine" in one else []
     said += [f"version {one['version']}"] if "version" in one else []
     said += [f"the feature {one['feature']}"] if "feature" in one else []
@@ -186,6 +196,19 @@ def _loop(item: ForEachItem | ForEachScopes) -> str:
     return f"for each {item.for_each}{f' of {item.of}' if item.of else ''}{labels}{_conditions(item)}"
 
 
+def _targets(item: AcrossItem) -> str:
+    plain = item.across.model_dump(mode="json", exclude_none=True)
+    words = [f"{key} {_listed(value)}" for key, value in plain.items()]
+    first = [f"{item.canary} first, alone"] if item.canary else []
+    return ", ".join([*words, *first, f"{item.at_once} at once", f"at most {item.max_fail} may fail"])
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " and ".join(f"{key}={one}" for key, one in value.items())
+    return " or ".join(value) if isinstance(value, list) else str(value)
+
+
 def _lines(items: Sequence[AnyItem | ForEachScopes], depth: int, mark: str = "") -> Iterator[str]:
     indent = "  " * depth
     for item in items:
@@ -194,6 +217,10 @@ def _lines(items: Sequence[AnyItem | ForEachScopes], depth: int, mark: str = "")
             yield from _reason(item.because, indent)
             yield from _lines(item.within, depth + 1, "scope ")
             yield f"{indent}do"
+            yield from _lines(item.do, depth + 1)
+        elif isinstance(item, AcrossItem):
+            yield f"{indent}across {_targets(item)}{_conditions(item)}"
+            yield from _reason(item.because, indent)
             yield from _lines(item.do, depth + 1)
         elif isinstance(item, ForEachItem | ForEachScopes):
             yield f"{indent}{_loop(item)}"

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ctl.config.document import Located, show_path
 from ctl.errors import ConfigError, RefusedError
+from ctl.recipes.across import LIMITS, demand_roles, targets_of
 from ctl.recipes.arguments import CONSENT
-from ctl.recipes.codec import class_path, places
+from ctl.recipes.codec import acrosses, class_path, places
 from ctl.recipes.load import RecipeText, recipe_error
-from ctl.recipes.model import Do, Item, Recipe, Scope, Step, Within
+from ctl.recipes.model import Across, Do, Item, Recipe, Row, Scope, Step, Within
 from ctl.recipes.only_check import OnlyCheck
 from ctl.recipes.parameters import Value, fill, whole_reference
 from ctl.recipes.text import (
+    AcrossItem,
     AnyItem,
     CheckItem,
     ForEachItem,
@@ -60,6 +62,7 @@ def build(text: RecipeText, vocabulary: Vocabulary, around: Surroundings, given:
     recipe needs, ConfigError where a value makes an argument that its step does not take.
     """
     values = given_values(text.model, given, around.world.site)
+    demand_roles(text.model, around.world.site)
     _demand_own_version(text, around.version)
     maker = _Maker(text, vocabulary, around)
     filled = {**values, "site_file": around.site_file, "secrets": around.secrets}
@@ -74,7 +77,8 @@ def build(text: RecipeText, vocabulary: Vocabulary, around: Surroundings, given:
 
 def _recipe(text: RecipeText, maker: _Maker, items: tuple[Item, ...], values: Values) -> Recipe:
     steps = [place.step for place in places(items)]
-    named = dict.fromkeys([*_resources(steps, maker.around.world), *maker.resources])
+    hosts = [f"host/{row.host}" for _, across in acrosses(items) for row in across.rows]
+    named = dict.fromkeys([*_resources(steps, maker.around.world), *maker.resources, *hosts])
     resources = tuple(named) or (f"recipe/{text.name}",)
     registries = [str(values[name]) for name in text.model.registries() if values[name]]
     title = text.model.summary + (f" ({', '.join(registries)})" if registries else "")
@@ -166,9 +170,28 @@ class _Maker:
                 yield Within(scopes, body, reason)
             else:
                 yield from body  # nothing to close, or nothing to do within
+        elif isinstance(item, AcrossItem):
+            yield from self._across(item, values, path, reason)
         else:
             for inner_values in self._turns(item, values):
                 yield from self.items(item.do, inner_values, (*path, "do"))
+
+    def _across(
+        self, item: AcrossItem, values: Values, path: tuple[str | int, ...], reason: str
+    ) -> Iterator[Across]:
+        rows = []
+        for host in targets_of(item.across, self.around.world.site, values):
+            inner = {**values, "host": host, **({"node": host} if item.across.nodes is not None else {})}
+            body = tuple(self.items(item.do, inner, (*path, "do")))
+            if body:
+                rows.append((host, body))
+        limits = {key: int(str(fill(getattr(item, key), values))) for key in LIMITS}
+        try:
+            found = tuple(Row(host, body) for host, body in rows)  # type: ignore[arg-type]
+            if found:
+                yield Across(found, **limits, because=reason)
+        except ValueError as error:
+            raise ConfigError(f"{self.text.name}: {show_path(path)}: {error}") from None
 
     def _scopes(self, item: WithinItem, values: Values, path: tuple[str | int, ...]) -> Iterator[Scope]:
         for number, scope in enumerate(item.within):

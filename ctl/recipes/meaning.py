@@ -10,9 +10,11 @@ from contextlib import contextmanager
 
 from ctl.config.document import Located, Mistake, Path
 from ctl.config.mistakes import did_you_mean, locate
+from ctl.recipes.across import ROWS, AcrossReader
 from ctl.recipes.arguments import ArgumentReader
 from ctl.recipes.parameters import references, whole_reference
 from ctl.recipes.text import (
+    AcrossItem,
     AnyItem,
     CheckItem,
     ForEachItem,
@@ -52,13 +54,16 @@ class _Reader(ArgumentReader):
     def _requires(self) -> Iterator[Mistake]:
         for number, one in enumerate(self.model.requires):
             path: Path = ("requires", number)
-            if one.regctl is None and one.registry is None:
-                yield self.at(path, 'needs `registry` (as in "$registry"), or `regctl` and its version')
+            if one.regctl is None and one.registry is None and one.role is None:
+                what = 'needs `registry` (as in "$registry"), `role`, or `regctl` and its version'
+                yield self.at(path, what)
+            of_registry = ("registry", "engine", "version", "feature")
+            for alone, rest in (("regctl", ("role", *of_registry)), ("role", of_registry)):
+                others = [key for key in rest if getattr(one, alone) and getattr(one, key)]
+                for key in others:
+                    yield self.at((*path, key), f"belongs to another entry: {alone} stands alone", key=True)
             if one.regctl is not None:
                 yield from self._specifier(one.regctl, (*path, "regctl"))
-                rest = [key for key in ("registry", "engine", "version", "feature") if getattr(one, key)]
-                for key in rest:
-                    yield self.at((*path, key), "belongs to another entry: regctl stands alone", key=True)
             if one.version is not None:
                 yield from self._specifier(one.version, (*path, "version"))
             if one.registry is not None:
@@ -109,6 +114,10 @@ class _Reader(ArgumentReader):
             for number, scope in enumerate(item.within):
                 yield from self._scope(scope, (*path, "within", number), loops)
             yield from self._items(item.do, (*path, "do"), loops)
+        elif isinstance(item, AcrossItem):
+            yield from AcrossReader(self.model, self.root, self.vocabulary).across(item, path, loops)
+            inner = {"host", "node"} if item.across.nodes is not None else {"host"}
+            yield from self._items(item.do, (*path, "do"), loops | inner | {ROWS})
         else:
             yield from self._loop(item, path, loops)
             yield from self._items(item.do, (*path, "do"), loops | {item.for_each})

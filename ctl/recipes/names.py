@@ -57,7 +57,8 @@ class Names:
         if not name:
             return 'holds a "$" that names nothing: write "$$" for the sign itself'
         if name in LOOPS and name not in loops:
-            return f"uses ${name}, which has a value only within `for_each: {name}`"
+            what = "`across`" if name == "host" else "`across` with `nodes`"
+            return f"uses ${name}, which has a value only within `for_each: {name}` or {what}"
         known = [*self.model.parameters, *(set(VARIABLES) - LOOPS), *loops]
         return "" if name in known else f"uses ${name}, which is no parameter{did_you_mean(name, known)}"
 

@@ -23,8 +23,8 @@ KINDS = {
 VARIABLES = {
     "site_file": "the site file that this regctl reads",
     "secrets": "the folder where regctl keeps the site's secrets",
-    "node": "within `for_each: node`: the node's host",
-    "host": "within `for_each: host`: the host",
+    "node": "within `for_each: node` (or `across` with `nodes`): the node's host",
+    "host": "within `for_each: host` or `across`: the host",
 }
 LOOPS = frozenset({"node", "host"})
 PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]*")

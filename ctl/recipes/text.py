@@ -9,13 +9,22 @@ import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from ctl.recipes.parameters import KINDS, PARAMETER_NAME, SECRET_NAME, VARIABLES, whole_reference
 
 RECIPE_NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
-ITEM_KINDS = ("step", "check", "recipe", "within", "for_each")
+ITEM_KINDS = ("step", "check", "recipe", "within", "for_each", "across")
 
 
 def _wrong(message: str) -> PydanticCustomError:
@@ -45,6 +54,13 @@ def _condition(given: str) -> str:
     return given
 
 
+def _count(given: Any) -> Any:
+    """Take a whole number, or the parameter that has it; what else there is, pydantic refuses."""
+    if isinstance(given, str) and whole_reference(given) is None:
+        raise _wrong('must be a whole number, or a parameter as in "$at_once"')
+    return given
+
+
 def _recipe_name(given: str) -> str:
     if not re.fullmatch(RECIPE_NAME, given):
         raise _wrong('is not a usable name: small letters and digits, words joined by "-"')
@@ -53,6 +69,7 @@ def _recipe_name(given: str) -> str:
 
 Words = Annotated[str, AfterValidator(_text)]
 Condition = Annotated[str, AfterValidator(_condition)]
+Count = Annotated[Annotated[int, Field(ge=0, le=100_000)] | str, BeforeValidator(_count)]
 Arguments = Annotated[dict[str, Any], Field(alias="with", default_factory=dict)]
 
 
@@ -95,6 +112,8 @@ class Requirement(Part):
     engine: Words | None = None
     version: Words | None = None  # of the registry's program, on every node
     feature: Words | None = None  # of the engine's table
+    role: Words | None = None  # that at least one host of the site must have
+    at_least: Annotated[int, Field(ge=1)] = 1  # hosts of that role
 
 
 class Conditional(Part):
@@ -182,6 +201,34 @@ class ForEachItem(Conditional):
     do: Annotated[tuple[Item, ...], Field(min_length=1, strict=False)]
 
 
+class Targets(Part):
+    """Which hosts: those that all of the keys given here mean."""
+
+    hosts: Annotated[tuple[Words, ...], Field(min_length=1, strict=False)] | None = (
+        None  # patterns, any of them
+    )
+    roles: Annotated[tuple[Words, ...], Field(min_length=1, strict=False)] | None = None  # any of them
+    labels: Annotated[dict[str, str], Field(min_length=1)] | None = None  # all of them
+    nodes: Condition | None = None  # of the registry that this parameter names; gives $node a value too
+
+    @model_validator(mode="after")
+    def _some(self) -> Targets:
+        if not self.model_fields_set:
+            raise _wrong('needs one of hosts, roles, labels, nodes: "hosts: [all]" means every host')
+        return self
+
+
+class AcrossItem(Conditional):
+    """Items once for each of several hosts, side by side; what fails on one does not touch the others."""
+
+    across: Targets
+    canary: Count = 0  # so many hosts first, alone
+    at_once: Count = 10
+    max_fail: Count = 0  # hosts that may fail before no further one is begun
+    because: Words | None = None
+    do: Annotated[tuple[Item, ...], Field(min_length=1, strict=False)]
+
+
 Item = Annotated[
     Union[  # noqa: UP007 - two of them are not there yet
         Annotated[StepItem, Tag("(step)")],
@@ -189,6 +236,7 @@ Item = Annotated[
         Annotated[RecipeItem, Tag("(recipe)")],
         Annotated["WithinItem", Tag("(within)")],
         Annotated["ForEachItem", Tag("(for_each)")],
+        Annotated["AcrossItem", Tag("(across)")],
     ],
     Discriminator(lambda given: f"({_kind(given)})"),
     BeforeValidator(_one_kind),
@@ -215,6 +263,7 @@ class RecipeModel(Part):
 
 WithinItem.model_rebuild()
 ForEachItem.model_rebuild()
+AcrossItem.model_rebuild()
 RecipeModel.model_rebuild()
 
-AnyItem = StepItem | CheckItem | RecipeItem | WithinItem | ForEachItem
+AnyItem = StepItem | CheckItem | RecipeItem | WithinItem | ForEachItem | AcrossItem
