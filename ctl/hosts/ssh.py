@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _CHUNK = 32768
 _GLANCE = 0.2  # seconds between looks at an exit code that came while a child still holds the pipe
 _LINGER = 2.0  # seconds that we go on reading after the program ended
+_NO_REPLY = "Timeout opening channel"  # paramiko 5.1 of a peer that says neither yes nor no
 _AT_ONCE = 8  # channels; sshd allows ten in a connection unless told otherwise (MaxSessions)
 _KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
@@ -214,17 +215,26 @@ class SshShell:
         )
 
     def _channel(self) -> paramiko.Channel:
-        for last in (False, True):
+        """Open a channel. Nothing was asked on it yet, so it may be tried again, on a new connection too."""
+        deadline = time.monotonic() + self.way.connect_timeout
+        while True:
             transport = self._connected()
             try:
                 return transport.open_session(timeout=self.way.connect_timeout)
             except (paramiko.SSHException, EOFError, OSError) as error:
-                # the connection went while nobody used it: nothing was asked yet, so ask again
-                with self._mutex:
-                    transport.close()
-                if last:
+                if time.monotonic() > deadline:
                     raise _unreachable(self.way, error) from error
-        raise AssertionError
+                if transport.is_active() and not str(error).startswith(_NO_REPLY):
+                    time.sleep(0.05)  # refused: one that just ended has not been given back over there
+                else:
+                    self._drop(transport)
+
+    def _drop(self, transport: paramiko.Transport) -> None:
+        """Let go of a connection that broke, unless somebody has made a new one already."""
+        with self._mutex:
+            transport.close()
+            if self._transport is transport:
+                self._transport = None
 
     def answers(self) -> bool:
         """Say whether the peer still answers on the connection that there is."""
