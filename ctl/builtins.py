@@ -79,6 +79,8 @@ def register_steps() -> Mapping[str, str]:
         "restore-tree": "ctl.steps.restore_tree:RestoreTree",
         "review-now": "ctl.steps.review_now:ReviewNow",
         "run-background-migrations": "ctl.steps.background_migrations:RunBackgroundMigrations",
+        "run-program": "ctl.steps.run_program:RunProgram",
+        "run-service": "ctl.steps.service_of_host:RunService",
         "set-background-migrations": "ctl.steps.set_background:SetBackgroundMigrations",
         "set-feature-flags": "ctl.steps.set_feature_flags:SetFeatureFlags",
         "set-lock-files": "ctl.steps.set_lock_files:SetLockFiles",
@@ -93,6 +95,7 @@ def register_steps() -> Mapping[str, str]:
         "switch-window": "ctl.steps.switch_window:SwitchWindow",
         "wake-timer": "ctl.steps.pause_timer:WakeTimer",
         "write-config": "ctl.steps.write_config:WriteConfig",
+        "write-file": "ctl.steps.write_file:WriteFile",
         "write-tree": "ctl.steps.write_tree:WriteTree",
     }
 
