@@ -99,6 +99,7 @@ def schema(context: Context) -> None:
 @click.option(
     "--accept-data-loss", is_flag=True, help="Let steps do what cannot be taken back and loses data."
 )
+@click.option("--unfinished", metavar="RUN", help="Only the hosts that did not end well in that run of it.")
 @pass_context
 def run(
     context: Context,
@@ -107,6 +108,7 @@ def run(
     skip: tuple[str, ...],
     skip_reason: str,
     accept_data_loss: bool,
+    unfinished: str | None,
 ) -> None:
     """Check, preview, confirm and run a recipe; with --dry-run only the first two.
 
@@ -116,6 +118,7 @@ def run(
     from ctl.recipes.describe import run_report
     from ctl.recipes.expand import Surroundings, build
     from ctl.recipes.load import find_recipe, read_file
+    from ctl.recipes.unfinished import unfinished as left_of
     from ctl.steps.config_plan import secrets_folder
 
     given = _given(settings)
@@ -129,7 +132,10 @@ def run(
         accept_data_loss,
     )
     built = build(text, vocabulary, around, given)
-    report = context.run(built.recipe, skip=skip, skip_reason=skip_reason)
+    recipe = built.recipe
+    if unfinished is not None:
+        recipe = left_of(recipe, context.world.state_dir, unfinished)
+    report = context.run(recipe, skip=skip, skip_reason=skip_reason)
     context.show(run_report(text, built, report))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -59,20 +59,39 @@ def show(context: Context, run_id: str | None) -> None:
 
     The beginning of an ID is enough where it is the only one.
     """
-    from ctl.errors import Outcome, UsageError
+    from ctl.errors import Outcome
     from ctl.recipes import runs
     from ctl.report.model import Report
 
     folder = context.world.state_dir
-    if run_id is None:
-        opened = runs.open_runs(folder)
-        there = [state.id for state in opened] or runs.ids(folder)
-        if not there:
-            raise UsageError("there is no run yet")
-        run_id = there[-1]
-    state = runs.load(folder, runs.find(folder, run_id))
+    state = runs.load(folder, _meant(folder, run_id))
     outcome = Outcome.FAILED if state.state == "unreadable" else Outcome.OK
     context.show(Report("run-show", outcome, _details(state), _blocks(state), _hints(state)))
+
+
+@command.command("follow")
+@click.argument("run_id", metavar="[ID]", required=False)
+@pass_context
+def follow(context: Context, run_id: str | None) -> None:
+    """Tell what a run does while it does it, from another terminal; end with its exit code.
+
+    Without an ID the open run, or else the last. Only reads: Ctrl-C ends the following, never the run.
+    """
+    from ctl.errors import Outcome, RegctlError
+    from ctl.recipes import follow, runs
+    from ctl.report.model import Report, Text
+
+    folder = context.world.state_dir
+    found = _meant(folder, run_id)
+    state = runs.load(folder, found)
+    if state.state == "unreadable":
+        raise RegctlError(f"run {found} cannot be followed: {state.reason}", hint="regctl run list")
+    state = follow.follow(folder, found, context.emit) if state.recipe else state
+    outcome = Outcome(state.outcome) if state.outcome else Outcome.FAILED
+    blocks: tuple[Block, ...] = _blocks(state)
+    if not state.closed:
+        blocks = (Text("whoever ran it is gone, and it has not ended"), *blocks)
+    context.show(Report("run-follow", outcome, _details(state), blocks, _hints(state)))
 
 
 @command.command("resume")
@@ -127,6 +146,19 @@ def abandon(context: Context, run_id: str, reason: str, leave_open_scopes: bool)
     context.show(Report("run-abandon", Outcome.CHANGED, _details(state), _blocks(state)))
 
 
+def _meant(folder: str, given: str | None) -> str:
+    """Return the id that is meant: the one that begins so, else the open run, else the last."""
+    from ctl.errors import UsageError
+    from ctl.recipes import runs
+
+    if given is not None:
+        return runs.find(folder, given)
+    there = [state.id for state in runs.open_runs(folder)] or runs.ids(folder)
+    if not there:
+        raise UsageError("there is no run yet")
+    return there[-1]
+
+
 def _show_plan(context: Context, state: RunState, *, leave_only: bool) -> None:
     from ctl.errors import Outcome
     from ctl.recipes.session import records
@@ -152,10 +184,13 @@ def _show_nothing(context: Context) -> None:
 
 
 def _show_run(context: Context, run: RunReport) -> None:
+    from ctl.recipes.host_records import host_blocks, host_data
     from ctl.report.model import Report, Text
 
     data = {"id": run.id, "recipe": run.recipe, "state": run.state, "steps": _steps(run.steps)}
-    blocks = (Text(f"run {run.id} ({run.recipe}): {run.state}"), _table(run.steps))
+    data["hosts"] = host_data(run.hosts)
+    first = Text(f"run {run.id} ({run.recipe}): {run.state}")
+    blocks = (first, _table(run.steps), *host_blocks(run.hosts))
     hints = (f"regctl run resume {run.id}",) if run.state == "open" else ()
     context.show(Report("run-resume", run.outcome, data, blocks, hints))
 
@@ -173,6 +208,8 @@ def _summary(state: RunState) -> dict[str, Json]:
 
 
 def _details(state: RunState) -> Mapping[str, Json]:
+    from ctl.recipes.host_records import hosts_of
+
     holder = state.holder
     return {
         **_summary(state),
@@ -182,6 +219,7 @@ def _details(state: RunState) -> Mapping[str, Json]:
         "argv": list(state.start.get("argv", ())),
         "versions": dict(state.start.get("versions", {})),
         "steps": _steps(state.steps),
+        "hosts": hosts_of(state) if state.recipe else [],
     }
 
 
@@ -212,7 +250,15 @@ def _blocks(state: RunState) -> tuple[Block, ...]:
     lines += [f"by {details['operator']}, {state.started_at} to {state.ended_at or 'now'}"]
     lines += [f"still entered: {state.at(path).title}" for path in state.open_scopes() if not state.closed]
     lines += [f"cut off: {state.at(path).title}" for path in state.in_flight() if not state.closed]
-    return (*(Text(line) for line in lines), _table(state.steps))
+    return (*(Text(line) for line in lines), *_hosts(details["hosts"]), _table(state.steps))
+
+
+def _hosts(hosts: Any) -> tuple[Block, ...]:
+    from ctl.report.model import Table
+
+    rows = tuple((one["host"], one["result"], f"{one['seconds']:.1f}", one["reason"]) for one in hosts)
+    columns = ("host", "result", "seconds", "why")
+    return (Table(columns, rows, right=frozenset({"seconds"})),) if rows else ()
 
 
 def _table(records: Iterable[StepRecord]) -> Block:

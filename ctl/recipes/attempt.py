@@ -89,7 +89,8 @@ class Attempts:
         """Tell that a verb begins; return its time stamp and clock for `ended`."""
         self.run.current = place.path
         step = place.step
-        self.run.emit(StepStarted(self.run.id, place.path, step.host(), step.title(), phase))
+        row = self.run.row_host
+        self.run.emit(StepStarted(self.run.id, place.path, step.host(), step.title(), phase, row))
         return now(), time.monotonic()
 
     def ended(self, place: Place, phase: Phase, since: tuple[str, float], result: Result) -> None:
@@ -110,7 +111,15 @@ class Attempts:
         )
         seconds = time.monotonic() - since[1]
         event = StepEnded(
-            self.run.id, place.path, step.host(), step.title(), phase, result.word, seconds, result.reason
+            self.run.id,
+            place.path,
+            step.host(),
+            step.title(),
+            phase,
+            result.word,
+            seconds,
+            result.reason,
+            self.run.row_host,
         )
         self.run.emit(event)
 

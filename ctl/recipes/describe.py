@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ctl.errors import Outcome, RegctlError
+from ctl.recipes.host_records import FINISHED, host_blocks, host_data
 from ctl.recipes.parameters import written
+from ctl.recipes.state import row_of
 from ctl.recipes.text import (
     AcrossItem,
     CheckItem,
@@ -123,19 +125,26 @@ def run_report(text: RecipeText, built: Built, run: RunReport) -> Report:
     }
     outcome = run.outcome
     blocks: list[Block] = []
+    if run.hosts:
+        data["hosts"] = host_data(run.hosts)
     if run.state == "dry-run":
         data["previews"] = [{"title": p.title, "changes": p.changes, **p.data} for p in run.previews]
         for number, preview in enumerate(run.previews, 1):
             blocks += [Text(f"{number}. {preview.title}{'' if preview.changes else ' (nothing to do)'}")]
             blocks += preview.blocks
     else:
-        blocks += [Text(f"{s.result}: {s.title}{f': {s.reason}' if s.reason else ''}") for s in run.steps]
+        # What was done on each of several hosts stands in one table: their steps are in `run show`.
+        told = [s for s in run.steps if not row_of(s.path)]
+        blocks += [Text(f"{s.result}: {s.title}{f': {s.reason}' if s.reason else ''}") for s in told]
+    blocks += host_blocks(run.hosts)
     if built.looks_only and outcome is Outcome.NOTHING_TO_DO:
         outcome = Outcome.WARNING if run.problems else Outcome.OK
         blocks = [Text("Everything looked at is well." if not run.problems else "See the warnings.")]
     elif outcome is Outcome.NOTHING_TO_DO:
         blocks.append(Text("Nothing to do."))
-    return Report("recipe-run", outcome, data, tuple(blocks))
+    left = run.id and run.state != "open" and any(one.result not in FINISHED for one in run.hosts)
+    hints = (f"regctl recipe run {text.name} --unfinished {run.id}",) if left else ()
+    return Report("recipe-run", outcome, data, tuple(blocks), hints)
 
 
 def _must(parameter: Parameter) -> bool:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ctl.errors import Outcome
+from ctl.errors import Outcome, RegctlError
 from ctl.recipes.codec import all_rows
 from ctl.recipes.model import HostRecord, Recipe, StepResultWord
-from ctl.recipes.state import BAD_RESULTS, RunState
+from ctl.recipes.state import BAD_RESULTS, RowState, RunState
+from ctl.report.model import Block, Json, Table, Text
 
 if TYPE_CHECKING:
     from ctl.recipes.checks import Fall
-    from ctl.report.model import Json
 
 FINISHED = frozenset({"ok", "changed", "warned", "not-applicable"})
 # of two rows of one host the word that says more
@@ -62,10 +62,41 @@ def outcome_of_fallen(fallen: Mapping[str, Fall], otherwise: Outcome) -> Outcome
 
 def host_data(records: Iterable[HostRecord]) -> list[Json]:
     """Return the records as the JSON of commands has them."""
+    return [_as_data(one) for one in records]
+
+
+def hosts_of(state: RunState) -> list[Json]:
+    """Return the hosts of a run as its journal has them, also of one that is still at work ("running")."""
+    why = state.reason or str((state.unwinding or {}).get("reason", ""))
+    try:
+        records = host_records(state.load(), state, why_not=why)
+    except RegctlError:  # a plugin is gone; what the journal says of rows stands all the same
+        records = tuple(_known(row) for row in state.rows.values())
+    running = set() if state.closed else {row.host for row in state.rows.values() if row.in_flight}
+    now: dict[str, Json] = {"result": "running", "reason": ""}
     return [
-        {"host": one.host, "result": one.result, "reason": one.reason, "seconds": one.seconds}
-        for one in records
+        {**one, **(now if record.host in running else {})}
+        for record, one in zip(records, map(_as_data, records), strict=True)
     ]
+
+
+def _known(row: RowState) -> HostRecord:
+    return HostRecord(row.host, row.result or "failed", row.reason, row.seconds)  # type: ignore[arg-type]
+
+
+def _as_data(one: HostRecord) -> dict[str, Json]:
+    return {"host": one.host, "result": one.result, "reason": one.reason, "seconds": one.seconds}
+
+
+def host_blocks(records: Sequence[HostRecord]) -> tuple[Block, ...]:
+    """Return the table of hosts and a line that counts them; () where there are none."""
+    if not records:
+        return ()
+    rows = tuple(
+        (one.host, one.result, f"{one.seconds:.1f}" if one.seconds else "", one.reason) for one in records
+    )
+    table = Table(("host", "result", "seconds", "why"), rows, right=frozenset({"seconds"}))
+    return (table, Text(f"{len(records)} hosts: {counted(records)}"))
 
 
 def counted(records: Iterable[HostRecord]) -> str:

@@ -88,6 +88,11 @@ def decode(line: bytes, seq: int, previous: str) -> Record:
     return Record(data["seq"], data["time"], data["kind"], data["payload"])
 
 
+def line_hash(line: bytes) -> str:
+    """Return what the line after this one (without its newline) names as `prev`."""
+    return hashlib.sha256(line).hexdigest()
+
+
 def _torn(line: bytes, complete: bool) -> bool:
     # A crash leaves a line without its end, or blocks of zeros where data had not reached the disk.
     # A whole last line that is merely wrong is damage, and may hold an intent that was acted on.
@@ -116,7 +121,7 @@ def parse(data: bytes, name: str) -> Reading:
                 " `regctl run abandon ID --leave-open-scopes --reason WHY`",
             ) from error
         records.append(record)
-        previous = hashlib.sha256(line).hexdigest()
+        previous = line_hash(line)
         end = newline + 1
     return Reading(tuple(records), end, previous, torn=False)
 
@@ -194,7 +199,7 @@ class Journal:
                 ) from error
             self._end += len(line)
             self._seq = record.seq
-            self._previous = hashlib.sha256(line[:-1]).hexdigest()
+            self._previous = line_hash(line[:-1])
         return record
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ctl.report import events
 from ctl.report.events import Event
@@ -21,9 +22,12 @@ class Talk:
         self._err = streams.err
         bar = streams.err.terminal and fancy(streams.err, streams.color, wanted=streams.color)
         self._progress: ProgressBar | ProgressLines = ProgressBar(streams) if bar else ProgressLines(streams)
+        self._at_work: dict[str, str] = {}  # by host: the step that its row is at
+        self._hosts: events.Progress | None = None  # how many rows are over
 
     def event(self, event: Event) -> None:
         """Say an event, if the operator wants to hear it."""
+        self._follow_rows(event)
         if isinstance(event, events.Progress):
             if not self._streams.quiet:
                 self._progress.update(event)
@@ -32,6 +36,23 @@ class Talk:
         if text:
             self._progress.pause()
             self._err.line(text)
+
+    def _follow_rows(self, event: Event) -> None:
+        """Keep what each of several hosts is at, and show it below what is said."""
+        if isinstance(event, events.RowEnded):
+            self._at_work.pop(event.host, None)
+        elif isinstance(event, events.RowStarted):
+            self._at_work[event.host] = ""
+        elif isinstance(event, events.StepStarted) and event.host_of_row in self._at_work:
+            self._at_work[event.host_of_row] = event.title
+        elif isinstance(event, events.Progress) and event.unit == "hosts":
+            self._hosts = event
+            return
+        else:
+            return
+        if self._hosts is not None and not self._hosts.finished and not self._streams.quiet:
+            words = (f"{host}: {title}" if title else host for host, title in self._at_work.items())
+            self._progress.update(replace(self._hosts, detail="; ".join(words)))
 
     def failure(self, ending: Ending) -> None:
         """Say what happened, the details, and what to do next."""
@@ -135,14 +156,25 @@ def _planned(event: events.Planned) -> str:
 def _step_sentence(event: Event, verbose: int) -> str:
     if isinstance(event, events.StepStarted):
         return f"{_where(event.phase, event.host)}{escape(event.title)} ..." if verbose else ""
-    if isinstance(event, events.StepEnded):
-        reason = f": {escape(event.reason)}" if event.reason else ""
-        took = f" ({event.seconds:.1f}s)" if event.seconds >= 0.05 else ""
-        where = _where(event.phase, event.host)
-        return f"{where}{escape(event.title)}: {escape(event.result)}{took}{reason}"
+    if isinstance(event, events.RowStarted):
+        return f"[{escape(event.host)}] begins" if verbose else ""
+    if isinstance(event, events.StepEnded | events.RowEnded):
+        return _ended(event, verbose)
     if isinstance(event, events.Output):
         return f"{escape(event.host)}| {escape(event.line)}" if verbose else ""
     return ""
+
+
+def _ended(event: events.StepEnded | events.RowEnded, verbose: int) -> str:
+    took = f" ({event.seconds:.1f}s)" if event.seconds >= 0.05 else ""
+    reason = f": {escape(event.reason)}" if event.reason else ""
+    if isinstance(event, events.RowEnded):
+        return f"[{escape(event.host)}] {escape(event.result)}{took}{reason}"
+    # Of many hosts only what an operator must see is told step by step.
+    if event.host_of_row and not verbose and event.result in ("ok", "changed", "not-applicable"):
+        return ""
+    where = _where(event.phase, event.host or event.host_of_row)
+    return f"{where}{escape(event.title)}: {escape(event.result)}{took}{reason}"
 
 
 def _where(phase: str, host: str) -> str:

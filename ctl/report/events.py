@@ -32,6 +32,7 @@ class Progress(Event):
     rate: float = 0.0  # units a second
     eta_seconds: float | None = None
     finished: bool = False
+    detail: str = ""  # what is at work just now, such as the hosts and their steps
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class StepStarted(Event):
     host: str
     title: str
     phase: str
+    host_of_row: str = ""  # where it is part of what is done on one of several hosts
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class StepEnded(Event):
     result: str
     seconds: float
     reason: str = ""
+    host_of_row: str = ""
 
 
 @dataclass(frozen=True)

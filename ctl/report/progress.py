@@ -26,6 +26,8 @@ def figures(event: Progress) -> str:
         parts.append(f"{quantity(event.rate, event.unit)}/s")
     if event.eta_seconds is not None and not event.finished:
         parts.append(f"{duration_text(event.eta_seconds)} left")
+    if event.detail and not event.finished:
+        parts.append(f"now {escape(event.detail)}")
     return ", ".join(parts)
 
 
