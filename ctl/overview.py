@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -224,7 +225,7 @@ def _registry_view(
     metadata = metadata_statistics.statistics(parts) if parts else None
     problems += metadata.problems if metadata else ()
     nodes = tuple(_node_view(name, node, answers, _backend(metadata, node.host)) for node in registry.nodes)
-    return RegistryView(
+    view = RegistryView(
         name,
         registry.engine,
         nodes,
@@ -237,6 +238,10 @@ def _registry_view(
         tuple(problems),
         metadata,
     )
+    if len(view.versions) < 2:
+        return view
+    mixed = f"its nodes are of several versions ({', '.join(view.versions)}): regctl upgrade plan {name}"
+    return replace(view, problems=(*view.problems, mixed))
 
 
 def _backend(metadata: MetadataStatistics | None, host: str) -> str:

@@ -57,6 +57,11 @@ class RegistryView:
     problems: tuple[str, ...] = ()
     metadata: MetadataStatistics | None = None  # where the engine has a metadata database
 
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions of its nodes' programs, each once; several while it is being upgraded."""
+        return tuple(sorted({node.version.partition("+")[0] for node in self.nodes if node.version}))
+
 
 @dataclass(frozen=True)
 class SiteView:

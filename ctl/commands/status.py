@@ -70,6 +70,8 @@ def _registry(view: RegistryView) -> dict[str, Json]:
     return {
         "engine": view.engine,
         "nodes": [_node(node) for node in view.nodes],
+        "versions": list(view.versions),
+        "mixed": len(view.versions) > 1,
         "storage": {
             "driver": view.storage,
             "place": view.place,

@@ -106,6 +106,9 @@ def test_a_node_that_does_not_start_goes_back_and_the_run_stops(trial: Trial, tm
     plan = site.regctl("upgrade", "plan", "main").json
     assert (plan["mixed"], plan["roll"]) == (True, ["there"])
     assert any("side by side" in note for note in plan["notes"])
+    status = site.regctl("status").json["registries"]["main"]
+    assert (status["mixed"], status["versions"]) == (True, [OLD, NEW])
+    assert "several versions" in " ".join(status["problems"])
     trial.pulls()
     again = site.ok(*APPLY)
     assert [(one["host"], one["result"]) for one in again["hosts"]] == [("there", "changed")]
