@@ -15,6 +15,7 @@ from ctl.recipes.attempt import as_problem
 from ctl.recipes.codec import Place, acrosses, all_rows, places, rows_of
 from ctl.recipes.identity import controller_id
 from ctl.recipes.model import Preview, Problem, Recipe, StepResultWord, Target
+from ctl.recipes.only_check import OnlyCheck
 from ctl.recipes.threads import each
 from ctl.report.model import Json, Text
 
@@ -52,7 +53,8 @@ class Skips:
         """Raise UsageError for a name that none of the recipe's checks has."""
         known = {problem.name for problem in problems if problem.name}
         for place in places(recipe.items):
-            known.update(place.step.skippable)
+            step = place.step.inner() if isinstance(place.step, OnlyCheck) else place.step
+            known.update(step.skippable)
         for name in sorted(self.names - known):
             near = difflib.get_close_matches(name, sorted(known), n=1)
             meant = f"did you mean {near[0]}? " if near else ""
