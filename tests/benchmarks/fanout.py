@@ -241,7 +241,9 @@ def memory(folder: Path, hosts: Hosts, count: int, at_once: int) -> int:
     site = {
         "version": 1,
         "state_dir": str(folder / f"state-{count}"),
-        "hosts": {f"m{number}": described[number % len(described)] for number in range(count)},
+        "hosts": {
+            f"m{number}": dict(described[number % len(described)], labels={}) for number in range(count)
+        },
         "registries": {},
     }
     file = folder / f"site-{count}.yml"
