@@ -93,7 +93,9 @@ class RunService(Undoable):
         return {"running": found.running, "identity": found.identity}
 
     def preview(self, here: Target) -> Preview:
-        """Say what it does now."""
+        """Say what it does now, where that decides whether there is anything to do."""
+        if self.verb in ("restart", "reload"):
+            return Preview(self.title())
         found = self._standing(here)
         changes = not (self.verb == "start" and found.running) and not (
             self.verb == "stop" and not found.running

@@ -8,5 +8,8 @@ there "$1" || {
 }
 found=$(stat -c '%f %s %Y %u %g %U %G %y' -- "$1" 2>&1) || told "$found"
 say ok "$found"
-[ -n "${2-}" ] && [ -f "$1" ] && [ ! -L "$1" ] && [ -r "$1" ] && [ "$(wc -c <"$1")" -le "$2" ] && cat -- "$1"
+[ -n "${2-}" ] && [ -f "$1" ] && [ ! -L "$1" ] && [ -r "$1" ] || exit 0
+size=${found#* }
+size=${size%% *}
+[ "$size" -gt 0 ] && [ "$size" -le "$2" ] && cat -- "$1"
 exit 0

@@ -26,10 +26,6 @@ if [ -n "$group" ]; then
   case $group in *[!0-9]*) gid=$(getent group -- "$group" 2>/dev/null | cut -d: -f3) ; [ -n "$gid" ] || say nobody ;; esac
 fi
 if [ -n "$owner" ] && [ -z "$uid" ] || [ -n "$group" ] && [ -z "$gid" ]; then exit 0; fi
-if [ -e "$target" ]; then
-  [ -n "$uid" ] || uid=$(stat -c %u -- "$target")
-  [ -n "$gid" ] || gid=$(stat -c %g -- "$target")
-fi
 new=$stem$R
 undo() { rm -f -- "$new"; told "$1"; }
 umask 177
@@ -37,6 +33,12 @@ set -C
 m=$( { cat >"$new"; } 2>&1) || undo "$m"
 set +C
 [ "$(wc -c <"$new")" -eq "$size" ] || { rm -f -- "$new"; fail "the connection ended before all was there"; }
+# where old and new are both ours there is nothing to ask; -O and -G where the shell knows them
+ours() { [ -O "$1" ] && [ -G "$1" ]; } 2>/dev/null
+if [ -e "$target" ] && ! { [ -z "$uid$gid" ] && ours "$target" && ours "$new"; }; then
+  [ -n "$uid" ] || uid=$(stat -c %u -- "$target")
+  [ -n "$gid" ] || gid=$(stat -c %g -- "$target")
+fi
 if [ -n "$uid$gid" ]; then m=$(chown -- "$uid${gid:+:$gid}" "$new" 2>&1) || undo "$m"; fi
 m=$(chmod -- "$mode" "$new" 2>&1) || undo "$m"
 durable "$new"
