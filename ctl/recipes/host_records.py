@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 FINISHED = frozenset({"ok", "changed", "warned", "not-applicable"})
 # of two rows of one host the word that says more
-_RANK = ("skipped", "not-applicable", "ok", "changed", "warned", "not-attempted", "unreachable", "failed")
+_RANK = (
+    "skipped",
+    "not-applicable",
+    "ok",
+    "changed",
+    "warned",
+    "not-attempted",
+    "unreachable",
+    "unknown",
+    "failed",
+)
 
 
 def host_records(

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from ctl.errors import InterruptedRunError, Outcome, RegctlError
+from ctl.errors import InterruptedRunError, Outcome, RegctlError, UnknownEffectError, UnreachableError
 from ctl.recipes.attempt import Attempts, as_problem, is_fatal
 from ctl.recipes.codec import Place, acrosses, places, rows_of
 from ctl.recipes.execute import Executor, StuckError
@@ -20,6 +20,7 @@ from ctl.recipes.threads import side_by_side
 from ctl.report.events import Progress, RowEnded, RowStarted
 
 BACK_OUT_AT_ONCE = 10
+_ERRORS: dict[str, type[RegctlError]] = {"unreachable": UnreachableError, "unknown": UnknownEffectError}
 
 
 class FleetError(RegctlError):
@@ -124,9 +125,10 @@ class Rows:
         self._end(path, row, result, reason, time.monotonic() - since, executor)
 
     def _walk(self, executor: Executor, path: str, row: Row) -> None:
-        words = [one.result for one in list(self.run.state.steps) if row_of(one.path) == path]
-        if BAD_RESULTS & set(words):
-            raise RegctlError("a step had failed before regctl was ended")
+        for record in list(self.run.state.steps):
+            if record.result in BAD_RESULTS and row_of(record.path) == path:
+                # It had failed before regctl was ended: the row ends as it would have.
+                raise _ERRORS.get(record.result, RegctlError)(record.reason)
         executor.walk(row.body, f"{path}.")
 
     def _backed_out(self, executor: Executor, path: str, row: Row) -> list[Place]:
@@ -167,6 +169,7 @@ def decide(executor: Executor, error: Exception) -> None:
     run.backing_out = True
     problem = as_problem(error)
     word = "unreachable" if problem.outcome is Outcome.UNREACHABLE else "failed"
+    word = "unknown" if isinstance(error, UnknownEffectError) else word
     run.write("row-unwind", path=run.row, host=run.row_host, result=word, reason=problem.message)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ctl.recipes import runs
 from tests.support.programs import find
 from tests.support.site import Done
 from tests.support.sshd import SshServer, key_pair
@@ -166,7 +167,7 @@ def test_twenty_hosts_with_one_dead_one_impostor_and_one_full_disk(twenty: Fleet
     assert refused.exit_code == 7, refused
     assert results(refused) == {"h01": "not-attempted", DEAD: "unreachable", IMPOSTOR: "unreachable"}
     assert twenty.touched() == set()
-    assert twenty.regctl("run", "list").json["runs"] == []
+    assert runs.ids(str(twenty.folder / "state")) == []
 
     # Two are allowed, and a third fails on its full disk: what comes after it is not touched.
     done = twenty.regctl(*twenty.hand_out(max_fail=2, at_once=1))
@@ -230,28 +231,22 @@ def again(fleet: Fleet) -> None:
 def kill_and_resume(fleet: Fleet, index: int, when: str) -> None:
     cut = fleet.regctl(*fleet.hand_out(at_once=2), REGCTL_FAILPOINT=f"{index}:{when}:kill")
     assert cut.exit_code == -signal.SIGKILL, cut
-    opened = fleet.regctl("run", "list", "--open").json["runs"]
+    opened = runs.open_runs(str(fleet.folder / "state"))
     if opened:
-        resumed = fleet.regctl("run", "resume", opened[0]["id"], "--yes")
+        resumed = fleet.regctl("run", "resume", opened[0].id, "--yes")
         assert resumed.exit_code == 0, resumed
         assert results(resumed) == dict.fromkeys(fleet.names, "changed")
     else:
         assert fleet.regctl(*fleet.hand_out()).exit_code == 0
     assert fleet.started() == dict.fromkeys(fleet.names, 1)
-    assert fleet.regctl("run", "list", "--open").json["runs"] == []
+    assert runs.open_runs(str(fleet.folder / "state")) == []
 
 
 def test_killed_and_resumed_with_every_database_away(three: Fleet) -> None:
     names = boundaries(three)
-    chosen = [
-        names.index("journal row-begin 1.r1"),
-        names.index("apply 1.r1.2 RunProgram"),
-        names.index("journal row-end 1.r1"),
-        len(names) - 4,
-    ]
-    for number, index in enumerate(chosen):
+    for name, when in (("apply 1.r1.2 RunProgram", "after"), ("journal row-end 1.r1", "before")):
         again(three)
-        kill_and_resume(three, index + 1, ("before", "after")[number % 2])
+        kill_and_resume(three, names.index(name) + 1, when)
 
 
 @pytest.mark.soak

@@ -235,7 +235,7 @@ kill_lists = st.lists(st.tuples(st.integers(1, 90), st.sampled_from(["before", "
 
 
 @given(fleets(), kill_lists, st.booleans())
-@settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_fails_and_wherever_it_is_killed(
     fleet: Fleet, kills: list[tuple[int, str]], leave_only: bool
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from ctl.errors import InterruptedRunError, Outcome, RegctlError
 from ctl.recipes import runs
+from ctl.recipes.failpoints import Failpoints
 from ctl.recipes.journal import read
 from ctl.recipes.model import (
     Across,
@@ -26,8 +28,9 @@ from ctl.recipes.model import (
     Target,
     Within,
 )
+from ctl.recipes.unfinished import unfinished
 from ctl.report.events import Progress, RowEnded, RowStarted
-from tests.unit.recipes.children import run_toy, runner
+from tests.unit.recipes.children import killed_at, run_toy, runner
 from tests.unit.recipes.toys import Box, Put, Switch, box_of
 
 RESOURCES = ("toy/one",)
@@ -240,6 +243,46 @@ def test_a_host_that_goes_away_in_the_middle_is_unreachable(box: Box) -> None:
     assert results(run)["h2"] == "unreachable"
     assert run.outcome is Outcome.UNREACHABLE
     assert [one.result for one in run.steps if one.path == "1.r2.2"] == ["unreachable"]
+
+
+def test_what_nobody_can_prove_is_unknown_and_left_over(box: Box) -> None:
+    box.set("plan:apply h2.a", "unknown")
+    run = run_toy(box, recipe(fleet(max_fail=1)))
+    assert results(run) == {"h1": "changed", "h2": "unknown", "h3": "changed", "h4": "changed"}
+    assert (run.outcome, run.hosts[1].reason) == (Outcome.FAILED, "nobody knows about apply h2.a")
+    box.set("plan:apply h2.a", "")
+    rest = run_toy(box, unfinished(recipe(fleet(max_fail=1)), box.state_dir, run.id))
+    assert results(rest) == {"h2": "changed"}
+
+
+@pytest.mark.parametrize("word", ["fail", "away", "unknown"])
+def test_killed_after_a_failure_the_row_ends_as_it_would_have(box: Box, word: str) -> None:
+    box.set("plan:apply h2.a", word)
+    whole = run_toy(box, recipe(fleet(at_once=1)))
+    shutil.rmtree(box.state_dir)
+    for host in HOSTS:
+        for step in "abc":
+            box.set(f"{host}.{step}", None)
+    names: list[str] = []
+
+    class Listing(Failpoints):
+        def boundary(self, name: str) -> Any:
+            names.append(name)
+            return super().boundary(name)
+
+    def run(points: Failpoints) -> None:
+        run_toy(box, recipe(fleet(at_once=1)), points)
+
+    run(Listing(0, "", "count"))
+    shutil.rmtree(box.state_dir)
+    box.set("h1.a", None)
+    assert killed_at(names.index("journal row-unwind 1.r2") + 1, "before", run)
+    state = runs.open_runs(box.state_dir)[0]
+    resumed = runner(box).resume(state.id)
+    assert [(one.host, one.result) for one in resumed.hosts] == [
+        (one.host, one.result) for one in whole.hosts
+    ]
+    assert resumed.hosts[1].reason == whole.hosts[1].reason
 
 
 def test_one_that_cannot_be_left_keeps_the_run_open_and_the_rest_is_left(box: Box) -> None:

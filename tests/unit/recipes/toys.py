@@ -15,7 +15,14 @@ from typing import Any, ClassVar
 
 from ctl.config.models import FilesystemStorage, Node, Registry, Service, Site, Storage
 from ctl.config.models import Host as HostModel
-from ctl.errors import InterruptedRunError, Outcome, RegctlError, TransientError, UnreachableError
+from ctl.errors import (
+    InterruptedRunError,
+    Outcome,
+    RegctlError,
+    TransientError,
+    UnknownEffectError,
+    UnreachableError,
+)
 from ctl.fleet.reach import Reached
 from ctl.hosts.local import LocalHost
 from ctl.recipes.durable import append_line, replace_file
@@ -128,6 +135,8 @@ def misbehave(here: Target, what: str) -> None:
     plan = box_of(here).plan(what)
     if plan == "fail":
         raise RegctlError(f"{what} failed as planned")
+    if plan == "unknown":
+        raise UnknownEffectError(f"nobody knows about {what}")
     if plan == "slow":
         time.sleep(0.15)
     if plan == "away":
