@@ -23,6 +23,7 @@ DEPENDENCIES = (
     "httpx",
     "jinja2",
     "packaging",
+    "paramiko",
     "pluggy",
     "psycopg",
     "pydantic",

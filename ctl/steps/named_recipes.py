@@ -77,6 +77,15 @@ def disable_db(
     )
 
 
+def gc(world: World, *, registry: str, window: str = "read-only", delete_untagged: bool = False) -> Recipe:
+    """Collect a registry's garbage in a proved window: what `regctl gc` does."""
+    from ctl.steps.collection_recipe import collection_recipe
+
+    return collection_recipe(
+        world, registry, mode=_one_of("window", window, _WINDOWS), delete_untagged=delete_untagged
+    )
+
+
 def import_metadata(
     world: World, *, registry: str, step: str = "all", window: str = "read-only", reopen: bool = False
 ) -> Recipe:
