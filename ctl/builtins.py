@@ -33,6 +33,7 @@ def register_steps() -> Mapping[str, str]:
         "clear-read-only": "ctl.steps.set_read_only:ClearReadOnly",
         "close-again": "ctl.steps.maintenance_repair:CloseAgain",
         "collect-garbage": "ctl.steps.collect_garbage:CollectGarbage",
+        "collect-support-bundle": "ctl.health.bundle_step:CollectSupportBundle",
         "compare-collector": "ctl.steps.compare_collector:CompareCollector",
         "demand-backend": "ctl.steps.demand_backend:DemandBackend",
         "demand-database": "ctl.steps.enable_checks:DemandDatabase",

@@ -72,12 +72,12 @@ Each page names every option; `regctl COMMAND --help` says the same in short.
 
 
 def steps() -> Iterator[type[Step]]:
-    """Yield every concrete step class below ctl.steps, by module and name; then that of health checks."""
+    """Yield every concrete step class below ctl.steps, by module and name; then those of ctl.health."""
     from ctl.recipes.model import Scope, Step, Undoable
 
     package = importlib.import_module("ctl.steps")
     below = sorted(one.name for one in pkgutil.iter_modules(package.__path__))
-    for name in (*(f"ctl.steps.{one}" for one in below), "ctl.health.step"):
+    for name in (*(f"ctl.steps.{one}" for one in below), "ctl.health.step", "ctl.health.bundle_step"):
         module = importlib.import_module(name)
         for _, found in sorted(vars(module).items()):
             if (
