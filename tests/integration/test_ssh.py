@@ -38,6 +38,9 @@ def server(shared: SshServer) -> SshServer:
     return shared
 
 
+_WITH_SYSTEMD = 'mount -t tmpfs none /run && mkdir -p /run/sshd /run/systemd/system && exec "$@"'
+
+
 class Far:
     """Hosts over one server, closed at the end of a test."""
 
@@ -289,6 +292,49 @@ def test_a_job_outlives_its_connection_and_is_found_again(server: SshServer, far
     wait_until(lambda: again.job("job-1").state == "exited", what="the job to end")
     assert again.job("job-1").exit_code == 4
     assert again.job_output("job-1", "stdout") == b"done\n"
+
+
+SYSTEMD_RUN = """#!/bin/sh
+# Stands in for systemd-run: one unit of a name, in a session that is no login's. Real systemd was not tried.
+unit=
+while :; do
+  case $1 in
+    --unit=*) unit=${1#--unit=} ;;
+    --*) ;;
+    *) break ;;
+  esac
+  printf '%%s\\n' "$1" >>"%(log)s"
+  shift
+done
+mkdir "%(units)s/$unit" 2>/dev/null || { echo "Unit $unit.service already exists" >&2; exit 1; }
+setsid "$@" </dev/null >/dev/null 2>&1 &
+"""
+
+
+def test_where_systemd_runs_a_job_is_a_unit_of_its_own(tmp_path: Path, far: Far) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root makes a machine that seems to run systemd")
+    tools, units = tmp_path / "tools", tmp_path / "units"
+    tools.mkdir()
+    units.mkdir()
+    program = tools / "systemd-run"
+    program.write_text(SYSTEMD_RUN % {"log": tmp_path / "log", "units": units})
+    program.chmod(0o755)
+    with SshServer(tmp_path / "sshd") as server:
+        server.stop()
+        server.before = ("unshare", "--mount", "sh", "-c", _WITH_SYSTEMD, "sh")
+        server.start()
+        far.opened.append(SshShell(server.way()))
+        path = f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin"
+        host = PosixHost("far", far.opened[-1], str(tmp_path / "jobs"), search_path=path)
+        job = host.start(Command(("sh", "-c", "echo here; exit 4")), "job-1")
+        wait_until(lambda: host.job("job-1").state == "exited", what="the job to end")
+        assert host.job("job-1").exit_code == 4
+        assert host.job_output("job-1", "stdout") == b"here\n"
+        again = host.start(Command(("sh", "-c", "echo here; exit 4")), "job-1")
+        assert again.process.pid == job.process.pid
+    assert [unit.name for unit in units.iterdir()] == ["regctl-job-job-1"]
+    assert "--collect" in (tmp_path / "log").read_text().split()
 
 
 # -- byte for byte --------------------------------------------------------------------------------
