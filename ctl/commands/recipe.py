@@ -99,6 +99,9 @@ def schema(context: Context) -> None:
 @click.option(
     "--accept-data-loss", is_flag=True, help="Let steps do what cannot be taken back and loses data."
 )
+@click.option(
+    "--remedy", "remedies", multiple=True, metavar="NAME", help="Do this remedy where its check blocks."
+)
 @click.option("--unfinished", metavar="RUN", help="Only the hosts that did not end well in that run of it.")
 @pass_context
 def run(
@@ -108,6 +111,7 @@ def run(
     skip: tuple[str, ...],
     skip_reason: str,
     accept_data_loss: bool,
+    remedies: tuple[str, ...],
     unfinished: str | None,
 ) -> None:
     """Check, preview, confirm and run a recipe; with --dry-run only the first two.
@@ -130,6 +134,7 @@ def run(
         secrets_folder(context.site_file),
         listing.own_version(),
         accept_data_loss,
+        frozenset(remedies),
     )
     built = build(text, vocabulary, around, given)
     recipe = built.recipe

@@ -11,7 +11,7 @@ from ctl.errors import RefusedError, UsageError
 from ctl.fleet.select import Term, matching, parse, select
 from ctl.recipes.names import Names
 from ctl.recipes.parameters import Value, fill, references, whole_reference
-from ctl.recipes.text import AcrossItem, RecipeModel, Targets
+from ctl.recipes.text import AcrossItem, Targets
 
 if TYPE_CHECKING:
     from ctl.config.models import Site
@@ -104,18 +104,3 @@ def _words(value: Any) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{key}={one}" for key, one in value.items())
     return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def demand_roles(model: RecipeModel, site: Site) -> None:
-    """Raise RefusedError where the site has fewer hosts of a role than the recipe requires."""
-    for one in model.requires:
-        if one.role is None:
-            continue
-        count = sum(host.labels.get(ROLE) == one.role for host in site.hosts.values())
-        if count < one.at_least:
-            roles = sorted({host.labels[ROLE] for host in site.hosts.values() if ROLE in host.labels})
-            what = "no host" if not count else f"only {count} of the {one.at_least} hosts it needs"
-            raise RefusedError(
-                f"the recipe {model.name} is for hosts of the role {one.role}, and the site has {what}",
-                hint=f"a host's role is its label `role`; there are {', '.join(roles) or 'none'}",
-            )

@@ -15,6 +15,7 @@ from ctl.recipes.text import (
     ForEachItem,
     ForEachScopes,
     RecipeItem,
+    Remedy,
     StepItem,
     WithinItem,
 )
@@ -239,7 +240,13 @@ def _lines(items: Sequence[AnyItem | ForEachScopes], depth: int, mark: str = "")
             yield f"{indent}{mark or verb}{name}{_with(item.arguments)}{_conditions(item)}"
             yield from _reason(item.because, indent)
             if isinstance(item, CheckItem) and item.remedy:
-                yield f"{indent}    where it blocks: {item.remedy}"
+                yield f"{indent}    where it blocks: {_remedy(item.remedy)}"
+
+
+def _remedy(remedy: Remedy | str) -> str:
+    if isinstance(remedy, str):
+        return remedy
+    return f"{remedy.step}{_with(remedy.arguments)}, if asked for by --remedy {remedy.name}"
 
 
 def _named(item: StepItem | CheckItem | RecipeItem) -> tuple[str, str]:

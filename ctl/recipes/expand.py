@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ctl.config.document import Located, show_path
-from ctl.errors import ConfigError, RefusedError
-from ctl.recipes.across import LIMITS, demand_roles, targets_of
+from ctl.errors import ConfigError
+from ctl.recipes.across import LIMITS, targets_of
 from ctl.recipes.arguments import CONSENT
 from ctl.recipes.codec import acrosses, class_path, places
 from ctl.recipes.load import RecipeText, recipe_error
 from ctl.recipes.model import Across, Do, Item, Recipe, Row, Scope, Step, Within
+from ctl.recipes.needs import demand_own_version, demand_remedies, demand_roles, locked, required
 from ctl.recipes.only_check import OnlyCheck
 from ctl.recipes.parameters import Value, fill, whole_reference
+from ctl.recipes.remedied import Remedied
 from ctl.recipes.text import (
     AcrossItem,
     AnyItem,
@@ -22,7 +24,7 @@ from ctl.recipes.text import (
     ForEachItem,
     ForEachScopes,
     RecipeItem,
-    Requirement,
+    Remedy,
     StepItem,
     WithinItem,
 )
@@ -44,6 +46,7 @@ class Surroundings:
     secrets: str  # the folder where regctl keeps the site's secrets
     version: str = ""  # regctl's own
     accept_data_loss: bool = False
+    remedies: frozenset[str] = frozenset()  # that were asked for by name
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,11 @@ def build(text: RecipeText, vocabulary: Vocabulary, around: Surroundings, given:
     """
     values = given_values(text.model, given, around.world.site)
     demand_roles(text.model, around.world.site)
-    _demand_own_version(text, around.version)
+    demand_own_version(text.model, around.version)
     maker = _Maker(text, vocabulary, around)
     filled = {**values, "site_file": around.site_file, "secrets": around.secrets}
     items = (*maker.requirements(filled), *maker.items(text.model.items, filled, ("items",)))
+    demand_remedies(text.name, around.remedies, maker.remedies)
     if not items:
         raise ConfigError(f"{text.name} has nothing to do with these values: every item is left out")
     steps = [place.step for place in places(items)]
@@ -78,7 +82,7 @@ def build(text: RecipeText, vocabulary: Vocabulary, around: Surroundings, given:
 def _recipe(text: RecipeText, maker: _Maker, items: tuple[Item, ...], values: Values) -> Recipe:
     steps = [place.step for place in places(items)]
     hosts = [f"host/{row.host}" for _, across in acrosses(items) for row in across.rows]
-    named = dict.fromkeys([*_resources(steps, maker.around.world), *maker.resources, *hosts])
+    named = dict.fromkeys([*locked(steps, maker.around.world), *maker.resources, *hosts])
     resources = tuple(named) or (f"recipe/{text.name}",)
     registries = [str(values[name]) for name in text.model.registries() if values[name]]
     title = text.model.summary + (f" ({', '.join(registries)})" if registries else "")
@@ -93,32 +97,6 @@ def _recipe(text: RecipeText, maker: _Maker, items: tuple[Item, ...], values: Va
     )
 
 
-def _resources(steps: Iterable[Step], world: World) -> Iterator[str]:
-    """Yield what the run must lock: registries and databases in the steps' arguments, a registry's own."""
-    registries = world.site.registries
-    for step in steps:
-        if isinstance(step, OnlyCheck):
-            yield from _resources([step.inner()], world)
-            continue
-        for kind in ("registry", "database"):
-            name = getattr(step, kind, None) if kind in type(step).model_fields else None
-            if isinstance(name, str) and name:
-                yield f"{kind}/{name}"
-            if kind == "registry" and name in registries and registries[name].own_database:
-                yield f"database/{registries[name].database}"
-
-
-def _demand_own_version(text: RecipeText, version: str) -> None:
-    from packaging.specifiers import SpecifierSet
-
-    for requirement in text.model.requires:
-        if requirement.regctl and not SpecifierSet(requirement.regctl).contains(version, prereleases=True):
-            raise RefusedError(
-                f"the recipe {text.name} needs regctl {requirement.regctl}; this is {version}",
-                hint="install the version that it names, or a recipe for this one",
-            )
-
-
 class _Maker:
     """Turns items into steps; collects what the Python recipes among them ask of the whole."""
 
@@ -127,13 +105,14 @@ class _Maker:
         self.resources: list[str] = []
         self.decided_by = ""
         self.undo_on_failure = False
+        self.remedies: list[str] = []  # that could be asked for
         self.looking: set[str] = set()  # classes of steps that change nothing: the requirements' own
 
     def requirements(self, values: Values) -> Iterator[Do]:
         for number, one in enumerate(self.text.model.requires):
             if one.registry is None:
                 continue
-            step = self._step(REQUIREMENT, _required(one), values, ("requires", number), Step)
+            step = self._step(REQUIREMENT, required(one), values, ("requires", number), Step)
             self.looking.add(class_path(step))
             yield Do(step)
 
@@ -159,8 +138,7 @@ class _Maker:
             yield Do(self._step(item.step, item.arguments, values, path, Step), reason)
         elif isinstance(item, CheckItem):
             inner = self._step(item.check, item.arguments, values, path, Step)
-            remedy = str(fill(item.remedy or "", values))
-            yield Do(OnlyCheck.of(inner, remedy), reason)
+            yield Do(self._checked(inner, item.remedy, values, path), reason)
         elif isinstance(item, RecipeItem):
             yield from self._included(item, values, path, reason)
         elif isinstance(item, WithinItem):
@@ -175,6 +153,17 @@ class _Maker:
         else:
             for inner_values in self._turns(item, values):
                 yield from self.items(item.do, inner_values, (*path, "do"))
+
+    def _checked(
+        self, inner: Step, remedy: Remedy | str | None, values: Values, path: tuple[str | int, ...]
+    ) -> Step:
+        if not isinstance(remedy, Remedy):
+            return OnlyCheck.of(inner, str(fill(remedy or "", values)))
+        self.remedies.append(remedy.name)
+        step = self._step(remedy.step, remedy.arguments, values, (*path, "remedy"), Step)
+        if remedy.name in self.around.remedies:
+            return Remedied.of(remedy.name, inner, step)
+        return OnlyCheck.of(inner, f"--remedy {remedy.name} would do this about it: {step.title()}")
 
     def _across(
         self, item: AcrossItem, values: Values, path: tuple[str | int, ...], reason: str
@@ -285,9 +274,3 @@ def _as_located(value: Any, origin: Any) -> Located:
     if isinstance(value, list):
         return Located([_as_located(one, origin) for one in value], origin)
     return Located(value, origin)
-
-
-def _required(one: Requirement) -> dict[str, Any]:
-    """Return a requirement as the arguments of its step."""
-    names = ("registry", "engine", "version", "feature")
-    return {name: getattr(one, name) for name in names if getattr(one, name) is not None}

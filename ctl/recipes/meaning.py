@@ -21,6 +21,7 @@ from ctl.recipes.text import (
     ForEachScopes,
     RecipeItem,
     RecipeModel,
+    Remedy,
     StepItem,
     WithinItem,
     parameter_name_mistake,
@@ -108,6 +109,7 @@ class _Reader(ArgumentReader):
             yield from self.step(item.step, item.arguments, path, loops, "step")
         elif isinstance(item, CheckItem):
             yield from self.step(item.check, item.arguments, path, loops, "check")
+            yield from self._remedy(item, path, loops)
         elif isinstance(item, RecipeItem):
             yield from self.python_recipe(item, path, loops)
         elif isinstance(item, WithinItem):
@@ -121,6 +123,16 @@ class _Reader(ArgumentReader):
         else:
             yield from self._loop(item, path, loops)
             yield from self._items(item.do, (*path, "do"), loops | {item.for_each})
+
+    def _remedy(self, item: CheckItem, path: Path, loops: frozenset[str]) -> Iterator[Mistake]:
+        if isinstance(item.remedy, Remedy):
+            place = (*path, "remedy")
+            yield from self.step(item.remedy.step, item.remedy.arguments, place, loops, "step")
+            earlier = self.remedies.setdefault(item.remedy.name, place)
+            if earlier != place:
+                yield self.at((*place, "name"), f"names a remedy that there is already: {item.remedy.name}")
+        elif item.remedy is not None:
+            yield from self.wrong_references(item.remedy, (*path, "remedy"), loops)
 
     def _scope(self, scope: StepItem | ForEachScopes, path: Path, loops: frozenset[str]) -> Iterator[Mistake]:
         for key in ("when", "unless"):

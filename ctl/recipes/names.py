@@ -19,6 +19,7 @@ class Names:
     def __init__(self, model: RecipeModel, root: Located, vocabulary: Vocabulary) -> None:
         self.model, self.root, self.vocabulary = model, root, vocabulary
         self.examples = list(examples(model))
+        self.remedies: dict[str, Path] = {}  # where each is named
         self.broken: set[str] = set()  # parameters whose own mistakes are told
         self.conditions: list[tuple[str, bool]] = []  # that the item and those around it stand under
 

@@ -131,13 +131,28 @@ class StepItem(Conditional):
     because: Words | None = None
 
 
+class Remedy(Part):
+    """A step that mends what a check found; done only where the operator names it by --remedy."""
+
+    name: Annotated[str, AfterValidator(_recipe_name)]
+    step: Words
+    arguments: Arguments
+
+
 class CheckItem(Conditional):
     """The checks of a step alone: nothing of it is done."""
 
     check: Words
     arguments: Arguments
     because: Words | None = None
-    remedy: Words | None = None  # shown where a check blocks; never done by itself
+    # shown where a check blocks; a step is done where it is asked for by its name, never by itself
+    remedy: (
+        Annotated[
+            Annotated[Words, Tag("(text)")] | Annotated[Remedy, Tag("(remedy)")],
+            Discriminator(lambda given: "(remedy)" if isinstance(given, dict | Remedy) else "(text)"),
+        ]
+        | None
+    ) = None
 
 
 class RecipeItem(Conditional):
