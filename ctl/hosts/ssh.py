@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import paramiko
-from paramiko.common import MSG_CHANNEL_REQUEST
+from paramiko.common import MSG_CHANNEL_REQUEST, cMSG_CHANNEL_REQUEST
 
 from ctl.errors import BrokenConnectionError, ConfigError, RefusedError, UnreachableError
 from ctl.hosts.known_hosts import HostKey, Way, known_keys, revoked_keys
@@ -59,6 +59,20 @@ class _Transport(paramiko.Transport):
         **getattr(paramiko.Transport, "_channel_handler_table"),  # noqa: B009 - unknown to its stubs
         MSG_CHANNEL_REQUEST: _on_request,
     }
+
+
+def execute(channel: Any, line: str) -> None:
+    """Ask for a line to be run, and wait for no yes: a refusal closes the channel, which is seen.
+
+    paramiko's own verb waits for the answer without any limit, for a peer that stands still, too.
+    """
+    message = paramiko.Message()
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)
+    message.add_string("exec")
+    message.add_boolean(False)  # want_reply
+    message.add_string(line)
+    channel.transport._send_user_message(message)
 
 
 class SshShell:
@@ -189,7 +203,7 @@ class SshShell:
             channel = self._channel()
             try:
                 with _told(self.way, began=True):
-                    channel.exec_command(line)
+                    execute(channel, line)
                     return _Exchange(self, channel, stdin, sink, tick).run()
             finally:
                 channel.close()
@@ -202,7 +216,7 @@ class SshShell:
         try:
             channel = self._channel()
             with _told(self.way, began=True):
-                channel.exec_command(line)
+                execute(channel, line)
         except BaseException:
             self._channels.release()
             raise
