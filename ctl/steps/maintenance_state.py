@@ -176,13 +176,13 @@ def _timer(registry: str, timer: TimerFacts) -> Iterator[Finding]:
         yield Finding("timer-running", where, "it works although it should be paused", again)
     elif timer.standing == "twice":
         hint = f"keep the right one of the two, remove the other; then: {again}"
-        yield Finding("timer-twice", where, timer.detail, hint)
+        yield Finding("timer-twice", where, timer.detail or "its file is there twice", hint)
     elif timer.standing == "absent" and (timer.found == "running" or not timer.held):
         hint = "put it back, or correct `timers` in the site; then: regctl maintenance status"
         yield Finding("timer-gone", where, timer.detail or "it is not there", hint)
     elif timer.standing == "unknown":
         hint = "look at it by hand, then: regctl maintenance status"
-        yield Finding("timer-unknown", where, timer.detail, hint)
+        yield Finding("timer-unknown", where, timer.detail or "how it stands cannot be told", hint)
     elif timer.changed:
         hint = f"read it; if it is right, move it back to {timer.label}, then: {again}"
         yield Finding("timer-changed", where, "it was changed while it was paused", hint)
