@@ -81,7 +81,7 @@ files() {
   printf '%s' "$e"
 }
 whole() { here && heard head -c "$1" -- "$2"; }
-hash() { here && heard "$1" -- "$2"; }
+sum_of() { here && heard "$1" -- "$2"; }
 room() { here && stat -f -c '%S %b %a %d' .; }
 there() { if [ -d "$directory" ]; then printf yes; else printf no; fi; }
 IFS= read -r word || exit 0

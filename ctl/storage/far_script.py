@@ -152,11 +152,15 @@ class ShellTalk:
         return content if len(content) <= limit else ("too-large", f"more than {limit} bytes")
 
     def _hash(self, files: list[list[str]]) -> Iterator[list[Any]]:
-        for path, algorithm in files:
+        for (path, algorithm), (_, found) in zip(files, self._look([path for path, _ in files]), strict=True):
             if algorithm not in _SUMS:
                 raise CommandFailedError(f"{self._host} has no python3, which {algorithm} would need")
-            line, complaint = self._call("hash", _SUMS[algorithm], _below(path)).rsplit(b"//", 1)
-            yield [_reason([complaint]) if complaint else line.lstrip(b"\\").split()[0].decode("ascii")]
+            about = _readable(found, found[1] if isinstance(found[1], int) else 0)
+            yield [self._sum(path, algorithm) if isinstance(about, int) else about]
+
+    def _sum(self, path: str, algorithm: str) -> str | tuple[str, str]:
+        line, complaint = self._call("sum_of", _SUMS[algorithm], _below(path)).rsplit(b"//", 1)
+        return _reason([complaint]) if complaint else line.lstrip(b"\\").split()[0].decode("ascii")
 
     # -- folders ------------------------------------------------------------------------------------
 
@@ -254,7 +258,7 @@ def _grouped(requests: list[tuple[str, str | None]]) -> Iterator[tuple[str | Non
 
 
 def _nested(one: str, other: str) -> bool:
-    one, other = f"{_below(one)}/", f"{_below(other)}/"
+    one, other = (_below(path).rstrip("/") + "/" for path in (one, other))
     return one.startswith(other) or other.startswith(one)
 
 

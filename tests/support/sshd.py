@@ -47,6 +47,7 @@ class SshServer:
     ) -> None:
         self.folder, self.name, self.port = folder, name, free_port()
         self.more = more
+        self.before: tuple[str, ...] = ()  # a program and its arguments that starts it, as unshare does
         folder.mkdir(parents=True, exist_ok=True)
         self.root = folder / "root"
         self.root.mkdir(exist_ok=True)
@@ -81,7 +82,7 @@ class SshServer:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         config = self.folder / "sshd_config"
         config.write_text(_CONFIG.format(port=self.port, folder=self.folder, more=self.more))
-        argv = [find("sshd"), "-D", "-e", "-f", str(config)]
+        argv = [*self.before, find("sshd"), "-D", "-e", "-f", str(config)]
         with (self.folder / "sshd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean_environment()
