@@ -19,6 +19,7 @@ from ctl.report.model import Text
 
 Verb = Literal["start", "stop", "restart", "reload"]
 WAIT = 60  # seconds that a manager may take for one verb
+_POLL = 0.2  # seconds
 _NAME = re.compile(r"[A-Za-z0-9/_.@:\\-]{1,200}\Z")
 _RUNIT_STATUS = re.compile(r"(run|down|finish|fail|warning): ")
 _PID = re.compile(r"\(pid (\d+)\)")
@@ -109,6 +110,8 @@ class RunService(Undoable):
             return StepReport(changed=False)
         here.run.guard()
         self._order(here, self.verb)
+        if self.verb == "restart" and self.kind == "runit":
+            self._await_another(here, str(before["identity"]))
         return StepReport()
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
@@ -148,6 +151,18 @@ class RunService(Undoable):
                 details=tuple(words.splitlines()[-5:]),
                 hint=f"see its log on {self.host_name}",
             )
+
+    def _await_another(self, here: Target, before: str) -> None:
+        """Wait until another process runs: sv counts in seconds, and takes a service that began in this very
+        second for one that it has restarted (seen with runit 2.1.2).
+        """
+        deadline = time.monotonic() + WAIT
+        while not (found := self._standing(here)).running or found.identity == before:
+            if time.monotonic() > deadline:
+                raise CommandFailedError(
+                    f"runit on {self.host_name} did not restart {self.name}: {found.words}"
+                )
+            time.sleep(_POLL)
 
     def _standing(self, here: Target) -> Standing:
         if self.kind == "runit":

@@ -61,8 +61,7 @@ class Here:
 
     def _program(self, command: Command) -> Script:
         self.calls += 1
-        stdin = command.stdin
-        self.inputs.append(stdin if isinstance(stdin, str) else getattr(stdin, "reveal", lambda: "")())
+        self.inputs.append("" if isinstance(command.stdin, bytes) else command.stdin.reveal())
         return self.script
 
     def step(self, **arguments: object) -> RunProgram:
