@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from ctl.recipes.across import LIMITS, targets_of
 from ctl.recipes.arguments import CONSENT
 from ctl.recipes.codec import acrosses, class_path, places
 from ctl.recipes.load import RecipeText, recipe_error
-from ctl.recipes.model import Across, Do, Item, Recipe, Row, Scope, Step, Within
+from ctl.recipes.model import Across, Do, Item, Look, Recipe, Row, Scope, Step, Within
 from ctl.recipes.needs import demand_own_version, demand_remedies, demand_roles, locked, required
 from ctl.recipes.only_check import OnlyCheck
 from ctl.recipes.parameters import Value, fill, whole_reference
@@ -92,7 +92,7 @@ def _recipe(text: RecipeText, maker: _Maker, items: tuple[Item, ...], values: Va
         resources=resources,
         title=title,
         question=str(fill(text.model.question or f"Run the recipe {text.name}?", values)),
-        decided_by=maker.decided_by if len(items) == 1 else "",
+        decided_by=maker.decided_by if maker.decides(items) else "",
         undo_on_failure=text.model.undo_on_failure or maker.undo_on_failure,
     )
 
@@ -104,9 +104,14 @@ class _Maker:
         self.text, self.vocabulary, self.around = text, vocabulary, around
         self.resources: list[str] = []
         self.decided_by = ""
+        self.included: list[int] = []  # of each Python recipe, how many of its steps may change something
         self.undo_on_failure = False
         self.remedies: list[str] = []  # that could be asked for
         self.looking: set[str] = set()  # classes of steps that change nothing: the requirements' own
+
+    def decides(self, items: Iterable[Item]) -> bool:
+        """Say whether one Python recipe does all that is done: then it says whether there is anything."""
+        return len(self.included) == 1 and self.included[0] == _writers(items)
 
     def requirements(self, values: Values) -> Iterator[Do]:
         for number, one in enumerate(self.text.model.requires):
@@ -222,6 +227,7 @@ class _Maker:
         found = call(function, handed, arguments)
         self.resources += found.resources
         self.decided_by = found.decided_by
+        self.included.append(_writers(found.items))
         self.undo_on_failure = self.undo_on_failure or found.undo_on_failure
         for number, one in enumerate(found.items):
             yield type(one)(**{**vars(one), "because": reason}) if reason and number == 0 else one
@@ -266,6 +272,10 @@ class _Maker:
             details=found.details,
             hint="give other values with --set, or correct the recipe",
         )
+
+
+def _writers(items: Iterable[Item]) -> int:
+    return sum(not isinstance(place.step, Look) for place in places(items))
 
 
 def _as_located(value: Any, origin: Any) -> Located:

@@ -129,6 +129,10 @@ def test_gc_weekly_takes_the_garbage_and_keeps_the_rest(site: TwoNodes) -> None:
     with site.client() as client:
         client.pull("team/app", "v1")
         client.push("team/app", "after", kept)
+    before_again = pids(site)
+    again = run(site, "gc-weekly")
+    assert (again.exit_code, again.json["result"]) == (0, "nothing-to-do")
+    assert pids(site) == before_again  # no window for nothing
 
 
 def test_rolling_restart_goes_node_by_node_while_pulls_and_pushes_go_on(site: TwoNodes) -> None:
