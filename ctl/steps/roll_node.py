@@ -82,14 +82,12 @@ class SwitchProgram(_RollStep):
 
     def apply(self, here: Target, before: Before) -> StepReport:
         node, roll = self._node(here), self.roll
-        if roll.running:
-            node.stop()  # a package may have started it again
         if roll.way == "in-place" and roll.install:
             if not same_release(node.version_at(roll.target), roll.version):
                 here.run.guard()
                 demand(node.host, roll.install, f"{self.title()}: the site's command failed", _INSTALL)
             if roll.running:
-                node.stop()
+                node.stop()  # a package may have started it again
         self._write(node, before)
         if roll.way == "link" and node.link() != roll.target:
             node.lead_link(roll.target)
@@ -129,9 +127,8 @@ class StartNode(_RollStep):
 
     def apply(self, here: Target, before: Before) -> StepReport:
         node = self._node(here)
-        if not node.new.service.state().running:
-            here.run.guard()
-            node.new.service.start()
+        here.run.guard()
+        node.new.service.start()  # nothing happens where it runs already
         node.new.client.wait_ready(READY)
         return StepReport()
 

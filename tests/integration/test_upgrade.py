@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import programs
+from tests.support.sshd import SshServer
 from tests.support.transfer import Client
 from tests.support.upgrading import Clients, upgrading_site
 
@@ -15,12 +17,21 @@ APPLY = ("upgrade", "apply", "main", "--yes")
 
 
 def test_two_nodes_go_to_3_and_no_client_notices(tmp_path: Path) -> None:
-    with upgrading_site(tmp_path) as site:
+    unnoticed(tmp_path)
+
+
+@pytest.mark.soak
+def test_nor_where_the_second_is_on_a_host_over_ssh(tmp_path: Path) -> None:
+    unnoticed(tmp_path, sshd=SshServer(tmp_path / "sshd", "there"))
+
+
+def unnoticed(folder: Path, **facts: Any) -> None:
+    with upgrading_site(folder, **facts) as site:
         plan = site.regctl("upgrade", "plan", "main")
         assert plan.exit_code == 0, str(plan)
         assert plan.json["result"] == "pending"
         assert plan.json["roll"] == ["here", "there"]
-        with Clients(site.nginx.url, site.images) as clients:
+        with Clients(site.nginx.url, site.images, pause=0.02) as clients:
             done = site.ok(*APPLY)
         print(clients.told())
         assert clients.failures == []

@@ -16,6 +16,7 @@ from tests.support.images import Image, image, index
 from tests.support.nginx import Nginx
 from tests.support.registry import RegistryServer
 from tests.support.site import SiteUnderTest
+from tests.support.sshd import SshServer
 from tests.support.transfer import Client
 from tests.support.two_nodes import TwoNodes
 
@@ -35,13 +36,16 @@ class UpgradingSite(TwoNodes, SiteUnderTest):
     retries: bool = False  # whether nginx hides a node that is down by itself
     settle_seconds: int = 1
     upgrade: dict[str, Any] | None = None  # of every node; None names the 3.x program
+    sshd: SshServer | None = None  # of the second node's host; None is a local one
 
     def description(self) -> dict[str, Any]:
         found = super().description()
+        if self.sshd is not None:
+            found["hosts"]["there"] = self.sshd.described(state_dir=str(self.folder / "far-state"))
         for node in found["registries"]["main"]["nodes"]:
             node["upgrade"] = self.upgrade or {"binary": programs.registry3()}
             if self.drains:
-                node["drain"] = self.nginx.drain(node["host"], self.settle_seconds)
+                node["drain"] = self.nginx.drain(node["host"], self.settle_seconds, host="here")
         return found
 
     def write(self) -> UpgradingSite:
@@ -58,6 +62,8 @@ class UpgradingSite(TwoNodes, SiteUnderTest):
         return self
 
     def __enter__(self) -> UpgradingSite:
+        if self.sshd is not None:
+            self.sshd.start()
         super().__enter__()
         try:
             self.nginx.__enter__()
@@ -70,6 +76,8 @@ class UpgradingSite(TwoNodes, SiteUnderTest):
     def close(self) -> None:
         self.nginx.__exit__()
         super().close()
+        if self.sshd is not None:
+            self.sshd.stop()
 
     def seed(self) -> dict[tuple[str, str], str]:
         """Push some images through nginx; return {(repository, tag): digest}."""
@@ -110,6 +118,7 @@ class Clients:
     url: str
     images: dict[tuple[str, str], str]
     pullers: int = 2
+    pause: float = 0.0  # seconds between two pulls of one of them
     pulls: int = 0
     pushes: int = 0
     failures: list[str] = field(default_factory=list)
@@ -146,6 +155,7 @@ class Clients:
             with self._mutex:
                 self.pulls += 1
                 self.longest = max(self.longest, time.monotonic() - began)
+            time.sleep(self.pause)
 
     def _push(self, number: int) -> None:
         while not self._stop.is_set():
