@@ -68,7 +68,7 @@ def test_a_check_tells_each_hosts_state(fleet: Fleet) -> None:
     fleet.changes = {
         "h2": {"port": 1},
         "h3": {"state_dir": f"{fleet.servers['h3'].root}/file/state"},
-        "h4": {"become": "nobody", "state_dir": "/root/not-ours"},
+        "h4": {"become": "nobody", "state_dir": "/not-ours"},
     }
     fleet.write()
     mixed = fleet.regctl("host", "check")
