@@ -12,8 +12,10 @@ import hashlib
 import json
 import os
 import re
+import threading
 import zlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -141,6 +143,9 @@ class Journal:
         self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._end = -1
         self._seq, self._previous = 0, ""
+        self._durable = -1  # everything before it is on the disk
+        self._broken = ""  # why nothing more can be flushed
+        self._flushing = threading.Lock()
 
     @classmethod
     def create(cls, folder: str, boundary: failpoints.Boundary = failpoints.off) -> Journal:
@@ -171,36 +176,72 @@ class Journal:
                 os.fsync(self._descriptor)
             self._end, self._seq = reading.end, len(reading.records)
             self._previous = reading.last_hash
-            return (*reading.records, self._write(kind, payload))
+            with self.boundary(kind, payload):
+                record = self._write(kind, payload)
+                self.flush(self._end)
+            return (*reading.records, record)
 
     def append(self, kind: str, payload: Mapping[str, Any]) -> Record:
         """Write a record and flush it; FencedError if another process has written since."""
+        with self.boundary(kind, payload):
+            record, end = self.put(kind, payload)
+            self.flush(end)
+        return record
+
+    def boundary(self, kind: str, payload: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Return the failpoint around one record."""
+        return self._boundary(f"journal {kind} {payload.get('path', '')}".rstrip())
+
+    def put(self, kind: str, payload: Mapping[str, Any]) -> tuple[Record, int]:
+        """Write a record, one thread at a time; it holds once `flush` was called with what is returned.
+
+        FencedError if another process has written since.
+        """
         with _held(self._descriptor):
+            if self._broken:
+                raise self._unwritable(self._broken)
             if os.fstat(self._descriptor).st_size != self._end:
                 raise FencedError(
                     f"another regctl has taken this run over ({self.path})",
                     hint="nothing more is changed here; see `regctl run list` and `regctl lock status`",
                 )
-            return self._write(kind, payload)
+            return self._write(kind, payload), self._end
+
+    def flush(self, end: int) -> None:
+        """Return when everything before `end` is on the disk; threads that wait here share one fsync."""
+        with self._flushing:
+            if self._broken:
+                raise self._unwritable(self._broken)
+            if self._durable >= end:
+                return
+            upto = self._end
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                # A later fsync may pass over in silence what this one lost: no line counts any more.
+                self._broken = error.strerror
+                raise self._unwritable(error.strerror) from error
+            self._durable = upto
 
     def _write(self, kind: str, payload: Mapping[str, Any]) -> Record:
         record = Record(self._seq + 1, now(), kind, payload)
         line = encode(record.seq, record.time, kind, payload, self._previous)
-        with self._boundary(f"journal {kind} {payload.get('path', '')}".rstrip()):
-            os.lseek(self._descriptor, self._end, os.SEEK_SET)
-            try:
-                write_all(self._descriptor, line)
-                os.fsync(self._descriptor)
-            except OSError as error:
-                os.ftruncate(self._descriptor, self._end)
-                raise RegctlError(
-                    f"the journal {self.path} cannot be written: {error.strerror}",
-                    hint="make room or fix the disk below state_dir, then: regctl run list",
-                ) from error
-            self._end += len(line)
-            self._seq = record.seq
-            self._previous = line_hash(line[:-1])
+        os.lseek(self._descriptor, self._end, os.SEEK_SET)
+        try:
+            write_all(self._descriptor, line)
+        except OSError as error:
+            os.ftruncate(self._descriptor, self._end)
+            raise self._unwritable(error.strerror) from error
+        self._end += len(line)
+        self._seq = record.seq
+        self._previous = line_hash(line[:-1])
         return record
+
+    def _unwritable(self, why: str) -> RegctlError:
+        return RegctlError(
+            f"the journal {self.path} cannot be written: {why}",
+            hint="make room or fix the disk below state_dir, then: regctl run list",
+        )
 
     def close(self) -> None:
         """Close the file; the run itself stays as its last record says."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -113,12 +113,6 @@ class LiveRun:
         if not self._shared.halted:
             self._emit(event)
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other threads from journaling: what is decided within holds for what is written within."""
-        with self._shared.mutex:
-            yield
-
     def halt(self) -> None:
         """Let no thread write anything more: the operator wants it to stop at once."""
         self._shared.halted = True
@@ -128,21 +122,50 @@ class LiveRun:
 
         A full disk below state_dir must not keep a registry read-only: leaving a scope twice is safe.
         """
+        self._demand_alive()
+        with self.journal.boundary(kind, payload):
+            return self._written(kind, payload)
+
+    def begin(self, allowed: Callable[[], bool], kind: str, **payload: Any) -> bool:
+        """Journal a record if that is allowed; no other thread journals between question and record."""
+        self._demand_alive()
+        with self.journal.boundary(kind, payload):
+            with self._shared.mutex:
+                if not allowed():
+                    return False
+                _, end = self._put(kind, payload)
+            self.journal.flush(end)
+        return True
+
+    def _written(self, kind: str, payload: Mapping[str, Any]) -> RegctlError | None:
         failure = None
         with self._shared.mutex:
-            self._demand_alive()
             try:
-                record = self.journal.append(kind, payload)
-            except FencedError as error:
-                self._shared.fenced = error
+                _, end = self._put(kind, payload)
+            except FencedError:
                 raise
             except RegctlError as error:
                 if not self.backing_out:
                     raise
-                failure = error
-                record = Record(0, now(), kind, payload)
-            self.state.fold(record)
+                self.state.fold(Record(0, now(), kind, payload))
+                return error
+        try:
+            self.journal.flush(end)  # outside: others may write meanwhile, and share it
+        except RegctlError as error:
+            if not self.backing_out:
+                raise
+            failure = error
         return failure
+
+    def _put(self, kind: str, payload: Mapping[str, Any]) -> tuple[Record, int]:
+        self._demand_alive()
+        try:
+            record, end = self.journal.put(kind, payload)
+        except FencedError as error:
+            self._shared.fenced = error
+            raise
+        self.state.fold(record)
+        return record, end
 
     def _demand_alive(self) -> None:
         if self._shared.halted:

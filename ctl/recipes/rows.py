@@ -105,11 +105,9 @@ class Rows:
     def _one(self, path: str, row: Row) -> None:
         state, executor, since = self._state(path, row), for_row(self.executor, path, row), time.monotonic()
         try:
-            if not state.began:
-                with self.run.alone():
-                    if not self._may_go_on():
-                        return  # another row failed while this thread came to life
-                    executor.run.write("row-begin", path=path, host=row.host)
+            facts = {"path": path, "host": row.host}
+            if not state.began and not executor.run.begin(self._may_go_on, "row-begin", **facts):
+                return  # another row failed while this thread came to life
             self.run.emit(RowStarted(self.run.id, path, row.host))
             if state.unwinding is None:
                 self._walk(executor, path, row)

@@ -74,6 +74,8 @@ def _await_last_words(ended: SimpleQueue[BaseException | None], running: int) ->
 
 def each(function: Callable[[Given], Got], given: Sequence[Given], at_once: int) -> list[Got]:
     """Call a function for each of the values, `at_once` at a time; return the results in their order."""
+    if len(given) == 1:
+        return [function(given[0])]
     results: dict[int, Got] = {}
 
     def task(number: int) -> Callable[[], None]:

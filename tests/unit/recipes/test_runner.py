@@ -48,7 +48,7 @@ class Fill(Put):
             raise RegctlError("the journal cannot be written: No space left on device")
 
         live: Any = here.run
-        live.journal.append = full
+        live.journal.put = full
         return super().apply(here, before)
 
 
