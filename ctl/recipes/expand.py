@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,7 @@ class _Maker:
         self.remedies: list[str] = []  # that could be asked for
         self.looking: set[str] = set()  # classes of steps that change nothing: the requirements' own
 
-    def decides(self, items: Iterable[Item]) -> bool:
+    def decides(self, items: Sequence[Item]) -> bool:
         """Say whether one Python recipe does all that is done: then it says whether there is anything."""
         return len(self.included) == 1 and self.included[0] == _writers(items)
 
@@ -274,7 +274,7 @@ class _Maker:
         )
 
 
-def _writers(items: Iterable[Item]) -> int:
+def _writers(items: Sequence[Item]) -> int:
     return sum(not isinstance(place.step, Look) for place in places(items))
 
 
