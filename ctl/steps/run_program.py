@@ -92,6 +92,8 @@ class RunProgram(Step):
         notes = here.run.notes("RunProgram")
         ended = notes.get("ended")
         if isinstance(ended, Mapping):  # killed after its end was journaled
+            if not ended["rest"]:
+                self._following(here, str(ended["job"])).forget()
             return self._judged(dict(ended))
         secret = self._secret(here)
         end = self._adopted(here, notes) or self._run(here, notes, self._command(secret))

@@ -19,11 +19,11 @@ from ctl.report.model import Text
 
 Verb = Literal["start", "stop", "restart", "reload"]
 WAIT = 60  # seconds that a manager may take for one verb
-_POLL = 0.2  # seconds
 _NAME = re.compile(r"[A-Za-z0-9/_.@:\\-]{1,200}\Z")
 _RUNIT_STATUS = re.compile(r"(run|down|finish|fail|warning): ")
 _PID = re.compile(r"\(pid (\d+)\)")
-# Finds sv and the service's folder where the usual ones are; then: verb, seconds.
+# Finds sv and the service's folder where the usual ones are. After a restart it waits for another process: sv
+# counts in seconds, and takes a service that began in this very second for one that it has restarted (2.1.2).
 _SV = f"""\
 name=$1 verb=$2 wait=$3
 for sv in {" ".join(PROGRAMS)} sv; do command -v "$sv" >/dev/null 2>&1 && break; done
@@ -31,7 +31,21 @@ case $name in
   /*) folder=$name ;;
   *) for place in {" ".join(FOLDERS)}; do folder=$place/$name; [ -e "$folder" ] && break; done ;;
 esac
-exec "$sv" -w "$wait" "$verb" "$folder"
+[ "$verb" = restart ] || exec "$sv" -w "$wait" "$verb" "$folder"
+old=
+{{ read -r old <"$folder/supervise/pid"; }} 2>/dev/null
+"$sv" -w "$wait" restart "$folder" || exit
+tries=0
+other() {{
+  new=
+  {{ read -r new <"$folder/supervise/pid"; }} 2>/dev/null
+  [ -n "$new" ] && [ "$new" != "$old" ]
+}}
+while ! other; do
+  tries=$((tries + 1))
+  [ "$tries" -gt "$((wait * 10))" ] && {{ echo "timeout: no other process"; exit 1; }}
+  sleep 0.1
+done
 """
 _SV_VERBS = {"start": "start", "stop": "stop", "restart": "restart", "reload": "hup"}
 
@@ -110,8 +124,6 @@ class RunService(Undoable):
             return StepReport(changed=False)
         here.run.guard()
         self._order(here, self.verb)
-        if self.verb == "restart" and self.kind == "runit":
-            self._await_another(here, str(before["identity"]))
         return StepReport()
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
@@ -151,18 +163,6 @@ class RunService(Undoable):
                 details=tuple(words.splitlines()[-5:]),
                 hint=f"see its log on {self.host_name}",
             )
-
-    def _await_another(self, here: Target, before: str) -> None:
-        """Wait until another process runs: sv counts in seconds, and takes a service that began in this very
-        second for one that it has restarted (seen with runit 2.1.2).
-        """
-        deadline = time.monotonic() + WAIT
-        while not (found := self._standing(here)).running or found.identity == before:
-            if time.monotonic() > deadline:
-                raise CommandFailedError(
-                    f"runit on {self.host_name} did not restart {self.name}: {found.words}"
-                )
-            time.sleep(_POLL)
 
     def _standing(self, here: Target) -> Standing:
         if self.kind == "runit":

@@ -139,7 +139,14 @@ def test_no_job_runs_twice_and_no_outcome_is_lost(tmp_path: Path) -> None:
         print(f"{HOSTS * ROUNDS} jobs, {rounds.kills} kills of regctl, {len(cut)} cuts")
         assert rounds.kills >= ROUNDS
         assert len(cut) >= ROUNDS
-        assert all(fleet.jobs(name) == [] for name in fleet.servers), "files of jobs are left"
+        # A connection that is cut while the files of a job are removed leaves them; none of them runs.
+        left = [
+            server.root / "state" / "jobs" / job
+            for name, server in fleet.servers.items()
+            for job in fleet.jobs(name)
+        ]
+        assert len(left) <= len(cut)
+        assert all((job / "exit").exists() for job in left), left
 
 
 def naive(fleet: Fleet, name: str, chance: random.Random) -> tuple[int, bool]:
