@@ -219,8 +219,8 @@ class Journal:
                 os.fsync(self._descriptor)
             except OSError as error:
                 # A later fsync may pass over in silence what this one lost: no line counts any more.
-                self._broken = error.strerror
-                raise self._unwritable(error.strerror) from error
+                self._broken = error.strerror or str(error)
+                raise self._unwritable(self._broken) from error
             self._durable = upto
 
     def _write(self, kind: str, payload: Mapping[str, Any]) -> Record:
@@ -231,7 +231,7 @@ class Journal:
             write_all(self._descriptor, line)
         except OSError as error:
             os.ftruncate(self._descriptor, self._end)
-            raise self._unwritable(error.strerror) from error
+            raise self._unwritable(error.strerror or str(error)) from error
         self._end += len(line)
         self._seq = record.seq
         self._previous = line_hash(line[:-1])

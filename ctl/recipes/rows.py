@@ -109,6 +109,7 @@ class Rows:
             if not state.began and not executor.run.begin(self._may_go_on, "row-begin", **facts):
                 return  # another row failed while this thread came to life
             self.run.emit(RowStarted(self.run.id, path, row.host))
+            self._count()
             if state.unwinding is None:
                 self._walk(executor, path, row)
         except Exception as error:
@@ -139,6 +140,9 @@ class Rows:
         self, path: str, row: Row, result: str, reason: str, seconds: float, by: Executor | None = None
     ) -> None:
         end_row((by or self.executor), path, row, result, reason, seconds)
+        self._count()
+
+    def _count(self) -> None:
         done = sum(self._state(*one).ended for one in self.rows)
         total = len(self.rows)
         self.run.emit(Progress("hosts", done, total, "hosts", finished=done == total))

@@ -44,8 +44,8 @@ def ids(state_dir: str) -> list[str]:
     try:
         with explained():
             names = sorted(os.listdir(folder(state_dir)))
-    except RegctlError:
-        if not os.path.exists(folder(state_dir)):
+    except RegctlError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
             return []
         raise
     return [name for name in names if _ID.fullmatch(name) and os.path.exists(journal_path(state_dir, name))]

@@ -27,32 +27,37 @@ class Talk:
 
     def event(self, event: Event) -> None:
         """Say an event, if the operator wants to hear it."""
-        self._follow_rows(event)
         if isinstance(event, events.Progress):
-            if not self._streams.quiet:
-                self._progress.update(event)
+            if event.unit == "hosts":
+                self._hosts = event
+                event = replace(event, detail=self._now())
+            self._show(event)
             return
         text = _sentence(event, self._streams)
         if text:
             self._progress.pause()
             self._err.line(text)
+        if self._keep(event) and self._hosts is not None and not self._hosts.finished:
+            self._show(replace(self._hosts, detail=self._now()))
 
-    def _follow_rows(self, event: Event) -> None:
-        """Keep what each of several hosts is at, and show it below what is said."""
+    def _show(self, event: events.Progress) -> None:
+        if not self._streams.quiet:
+            self._progress.update(event)
+
+    def _keep(self, event: Event) -> bool:
+        """Keep what each of several hosts is at; say whether that has changed."""
         if isinstance(event, events.RowEnded):
             self._at_work.pop(event.host, None)
         elif isinstance(event, events.RowStarted):
             self._at_work[event.host] = ""
         elif isinstance(event, events.StepStarted) and event.host_of_row in self._at_work:
             self._at_work[event.host_of_row] = event.title
-        elif isinstance(event, events.Progress) and event.unit == "hosts":
-            self._hosts = event
-            return
         else:
-            return
-        if self._hosts is not None and not self._hosts.finished and not self._streams.quiet:
-            words = (f"{host}: {title}" if title else host for host, title in self._at_work.items())
-            self._progress.update(replace(self._hosts, detail="; ".join(words)))
+            return False
+        return True
+
+    def _now(self) -> str:
+        return "; ".join(f"{host}: {title}" if title else host for host, title in self._at_work.items())
 
     def failure(self, ending: Ending) -> None:
         """Say what happened, the details, and what to do next."""

@@ -79,6 +79,7 @@ class ProgressBar:
         if self._drawn:
             self._err.write("\r\x1b[K")
             self._drawn = False
+            self._next = 0.0  # what is taken away for a line comes back after it
 
     def close(self) -> None:
         """Take the bar away."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import stat
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -156,4 +158,60 @@ def test_a_payload_that_is_not_json_is_refused_before_anything_is_written(tmp_pa
         with pytest.raises((TypeError, ValueError)):
             journal.append("intent", bad)
     assert os.stat(journal.path).st_size == 0
+    journal.close()
+
+
+def test_threads_share_flushes_and_each_line_is_on_the_disk_when_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.create(str(tmp_path / "runs" / "one"))
+    flushed, flushes, mutex = [0], [0], threading.Lock()
+    real = os.fsync
+
+    def slow(descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        time.sleep(0.01)
+        real(descriptor)
+        flushes[0] += 1
+        flushed[0] = max(flushed[0], size)
+
+    monkeypatch.setattr("ctl.recipes.journal.os.fsync", slow)
+    told: list[bool] = []
+
+    def work(number: int) -> None:
+        for turn in range(5):
+            with mutex:
+                _, end = journal.put("note", {"number": number, "turn": turn})
+            journal.flush(end)
+            told.append(flushed[0] >= end)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [True] * 40
+    assert flushes[0] < 30, "threads that wait share a flush"
+    records = read(journal.path).records
+    assert sorted((r.payload["number"], r.payload["turn"]) for r in records) == [
+        (number, turn) for number in range(8) for turn in range(5)
+    ]
+    journal.close()
+
+
+def test_after_a_flush_that_failed_nothing_is_believed_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.create(str(tmp_path / "runs" / "one"))
+    journal.append("start", {})
+
+    def broken(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ctl.recipes.journal.os.fsync", broken)
+        with pytest.raises(RegctlError, match="Input/output error"):
+            journal.append("intent", {})
+    with pytest.raises(RegctlError, match="Input/output error"):
+        journal.append("outcome", {})
     journal.close()

@@ -8,7 +8,18 @@ import pytest
 
 from ctl.errors import Outcome
 from ctl.report.console import ConsoleReporter
-from ctl.report.events import Event, Message, Output, Planned, Progress, Retrying, StepEnded, StepStarted
+from ctl.report.events import (
+    Event,
+    Message,
+    Output,
+    Planned,
+    Progress,
+    Retrying,
+    RowEnded,
+    RowStarted,
+    StepEnded,
+    StepStarted,
+)
 from ctl.report.model import Report, Table, Text
 from ctl.report.reporter import Ending
 from tests.unit.report.conftest import MakeStreams, text_of
@@ -177,3 +188,60 @@ def test_an_error_says_what_and_what_next(make_streams: MakeStreams) -> None:
     ConsoleReporter(streams).failure(ending, reported=False)
     assert text_of(streams.err) == "regctl: it \\x1bbroke\n  at line 1\nhint: mend it\n"
     assert text_of(streams.out) == ""
+
+
+ROWS: list[Event] = [
+    RowStarted("r", "1.r1", "h1"),
+    RowStarted("r", "1.r2", "h2"),
+    Progress("hosts", 0, 2, "hosts"),
+    StepStarted("r", "1.r1.1", "h1", "write a", "apply", "h1"),
+    StepEnded("r", "1.r1.1", "h1", "write a", "apply", "changed", 0.2, "", "h1"),
+    RowEnded("r", "1.r1", "h1", "changed", 0.25),
+    Progress("hosts", 1, 2, "hosts"),
+    StepStarted("r", "1.r2.1", "", "write b", "apply", "h2"),
+    StepEnded("r", "1.r2.1", "", "write b", "apply", "failed", 1.0, "no room", "h2"),
+    RowEnded("r", "1.r2", "h2", "failed", 1.1, "no room"),
+    Progress("hosts", 2, 2, "hosts", finished=True),
+]
+
+
+def test_of_many_hosts_each_is_said_in_a_line_and_steps_only_where_they_failed(
+    make_streams: MakeStreams,
+) -> None:
+    streams = make_streams()
+    reporter = ConsoleReporter(streams)
+    for event in ROWS:
+        reporter.event(event)
+    assert text_of(streams.err).splitlines() == [
+        "[h1] changed (0.2s)",
+        "[h2] write b: failed (1.0s): no room",
+        "[h2] failed (1.1s): no room",
+        "hosts: 2 of 2 hosts",
+    ]
+    loud = make_streams(verbose=1)
+    reporter = ConsoleReporter(loud)
+    for event in ROWS:
+        reporter.event(event)
+    assert "[h1] begins" in text_of(loud.err)
+    assert "[h1] write a: changed (0.2s)" in text_of(loud.err)
+    quiet = make_streams(quiet=True)
+    reporter = ConsoleReporter(quiet)
+    for event in ROWS:
+        reporter.event(event)
+    assert text_of(quiet.err) == ""
+
+
+def test_a_terminal_shows_what_each_host_is_at(
+    make_streams: MakeStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("ctl.report.progress.REDRAW_SECONDS", 0.0)
+    streams = make_streams(terminal=True)
+    reporter = ConsoleReporter(streams)
+    for event in ROWS:
+        reporter.event(event)
+    drawn = text_of(streams.err)
+    assert "hosts: 0 of 2 hosts, now h1; h2" in drawn
+    assert "hosts: 0 of 2 hosts, now h1: write a; h2" in drawn
+    assert "hosts: 1 of 2 hosts, now h2: write b" in drawn
+    assert drawn.endswith("hosts: 2 of 2 hosts\n")
