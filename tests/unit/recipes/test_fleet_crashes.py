@@ -60,7 +60,7 @@ def row(host: str, shape: str) -> Row:
     return Row(host, (*body, *(put() for _ in after)))
 
 
-def fleet_of(shapes: Sequence[str], limits: dict[str, int], **other: Any) -> Fleet:
+def fleet_of(shapes: Sequence[str], limits: dict[str, Any], **other: Any) -> Fleet:
     rows = tuple(row(f"h{number}", shape) for number, shape in enumerate(shapes, 1))
     around = Within((Switch(name="outer"),), (Do(Put(name="first")), Across(rows, **limits)))
     return Fleet(Recipe("toy", (around, Do(Put(name="last"))), RESOURCES), **other)

@@ -25,7 +25,7 @@ RECIPE = Recipe("toy", (Do(Put(name="first")), Across(ROWS, at_once=1), Do(Put(n
 
 def story(events: list[Event]) -> list[Any]:
     """What was told, without how long it took."""
-    found = []
+    found: list[Any] = []
     for event in events:
         if isinstance(event, StepStarted):
             found.append(("started", event.step, event.phase, event.host_of_row))

@@ -48,7 +48,7 @@ def row(host: str) -> Row:
     return Row(host, (Within(scope, inner), Do(Put(name=f"{host}.c"))))
 
 
-def fleet(*hosts: str, **limits: int) -> Across:
+def fleet(*hosts: str, **limits: Any) -> Across:
     return Across(tuple(row(host) for host in hosts or HOSTS), **limits)
 
 

@@ -14,7 +14,7 @@ from ctl.errors import InterruptedRunError, LockedError, Outcome, RefusedError, 
 from ctl.recipes import runs
 from ctl.recipes.journal import read
 from ctl.recipes.lock import Locks
-from ctl.recipes.model import Before, Do, Problem, Recipe, Step, StepReport, Target, Within
+from ctl.recipes.model import Before, Do, Item, Problem, Recipe, Step, StepReport, Target, Within
 from ctl.report.events import Message, Planned, Retrying
 from tests.unit.recipes.children import run_toy, runner
 from tests.unit.recipes.toys import Box, Burn, Lamp, Put, Switch, box_of
@@ -22,7 +22,7 @@ from tests.unit.recipes.toys import Box, Burn, Lamp, Put, Switch, box_of
 RESOURCES = ("toy/one",)
 
 
-def recipe(*items: Do | Within, question: str = "", undo: bool = False) -> Recipe:
+def recipe(*items: Item, question: str = "", undo: bool = False) -> Recipe:
     return Recipe("toy", items, RESOURCES, question=question, undo_on_failure=undo)
 
 
