@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,3 +200,55 @@ def test_a_killed_regctl_is_resumed_and_the_program_ran_once(fleet: Fleet) -> No
     assert [mark.read_text() for mark in marks] == ["x\n", "x\n"]
     said = [step["data"]["stdout"] for step in done.json["steps"] if step["step"] == "RunProgram"]
     assert said == ["done\n", "done\n"]
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own without room."""
+    place = tmp_path / "full"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        (place / "filler").write_bytes(bytes(32 * 1024))
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_one_dead_one_with_another_key_one_full(fleet: Fleet, full_disk: Path) -> None:
+    fleet.servers["h2"].stop()
+    fleet.servers["h3"].stop()
+    known = fleet.servers["h3"].known_hosts.read_text()
+    fleet.servers["h3"].change_host_key()
+    fleet.servers["h3"].start()
+    fleet.changes = {"h4": {"state_dir": f"{full_disk}/state"}}
+    fleet.write()
+    marks = [server.root / "mixed" for server in fleet.servers.values()]
+    argv = ("all", "--", "sh", "-c", HERE + "echo x >> mixed")
+    try:
+        stopped = fleet.regctl("host", "run", "--max-fail", "2", *argv)
+        assert stopped.exit_code == 6, str(stopped)
+        assert not any(mark.exists() for mark in marks)  # one more than allowed: nothing was touched
+        done = fleet.regctl("host", "run", "--max-fail", "3", *argv)
+        assert done.exit_code == 1, str(done)
+        assert results(done.json) == {
+            "h1": "changed",
+            "h2": "unreachable",
+            "h3": "unreachable",
+            "h4": "failed",
+            "h5": "changed",
+        }
+        assert "has changed" in by_host(done.json)["h3"]["reason"]
+        assert "is full" in by_host(done.json)["h4"]["reason"]
+    finally:
+        fleet.servers["h2"].start()
+        assert fleet.servers["h3"].known_hosts.read_text() == known
+        fleet.servers["h3"].trust()
+        (full_disk / "filler").unlink()
+    (full_disk / "more").write_text("")
+    subprocess.run(["mount", "-o", "remount,size=64m", str(full_disk)], check=True)
+    rest = fleet.regctl("host", "run", "--unfinished", done.json["run"])
+    assert (rest.exit_code, list(results(rest.json))) == (0, ["h2", "h3", "h4"]), str(rest)
+    assert [mark.exists() for mark in marks] == [True, True, True, False, True]
