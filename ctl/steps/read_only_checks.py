@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ctl.config.ownership import classify
@@ -155,11 +156,27 @@ def other_writers(node: ReadOnlyNode, config: Mapping[str, Any], state: ServiceS
         except (FileNotFoundError, RegctlError):
             continue
         if theirs.readable and node.engine.storage_settings(theirs.data) == storage:
+            if name in _elsewhere(node):
+                continue
             yield Problem(
                 f"{node.name}: process {process.pid} serves the same storage from {path}, and the site does "
                 "not know it: it would go on writing",
                 "stop it, or name it as a node of the registry in the site",
             )
+
+
+def _elsewhere(node: ReadOnlyNode) -> set[tuple[int, int, str]]:
+    """Name the processes of all nodes: a host reached over SSH may be this very machine.
+
+    Asked only where a stranger was found; a node that cannot be asked has no name here.
+    """
+    found = set()
+    for other in node.here.world.registry(node.registry).nodes:
+        with suppress(RegctlError):
+            process = node.here.world.service(node.registry, other.host).state().process
+            if process is not None:
+                found.add((process.pid, process.start_time, process.boot_id))
+    return found
 
 
 def _is_local(node: ReadOnlyNode, host: str) -> bool:
