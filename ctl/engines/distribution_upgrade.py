@@ -14,9 +14,9 @@ from packaging.version import Version
 
 from ctl.engines import distribution_yaml
 from ctl.engines.distribution_values import section_of
-from ctl.engines.skew import Skew
 from ctl.engines.upgrades import Change, Translation
 from ctl.errors import RefusedError
+from ctl.skew import Skew
 
 _THREE = 3
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from packaging.version import Version
 
-from ctl.engines.skew import Skew
 from ctl.engines.upgrades import Translation
+from ctl.skew import Skew
 
 SKEW = (
     Skew(

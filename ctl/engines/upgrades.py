@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from packaging.version import Version
 
 from ctl.engines.base import Engine
-from ctl.engines.skew import Skew
+from ctl.skew import Skew
 
 
 @dataclass(frozen=True)

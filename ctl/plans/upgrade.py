@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ctl.engines.skew import release_of, together
 from ctl.plans.upgrade_facts import DatabaseFacts, Facts, NodeFacts, is_done, target_of, way
 from ctl.plans.upgrade_rules import Blocked, blocked, by_hand
+from ctl.skew import release_of, together
 
 State = Literal["done", "to-do", "by-hand", "blocked", "unreachable", "not-applicable"]
 Component = Literal["program", "configuration", "database"]

@@ -15,7 +15,7 @@ from typing import Literal
 
 from packaging.version import Version
 
-from ctl.engines.skew import Skew, release_of
+from ctl.skew import Skew, release_of
 
 Way = Literal["site", "link", "in-place", "by-hand"]
 

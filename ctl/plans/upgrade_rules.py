@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
-from ctl.engines.skew import release_of, step, together
 from ctl.plans.upgrade_facts import Facts, NodeFacts, target_of, way
+from ctl.skew import release_of, step, together
 
 SKEW_NAME = "unknown-skew"  # of the check that may be skipped: nobody knows, and the operator does
 DROPPED_NAME = "dropped-manifests"

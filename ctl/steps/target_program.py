@@ -11,11 +11,11 @@ from packaging.version import Version
 
 from ctl.config.ownership import body_of, classify
 from ctl.config.settings import differences
-from ctl.engines.skew import release_of
 from ctl.engines.upgrades import Change, upgrades_of
 from ctl.errors import ConfigError, RefusedError, RegctlError
 from ctl.hosts import serving
 from ctl.hosts.base import Command
+from ctl.skew import release_of
 from ctl.steps.config_plan import plan_config, refuse_unfinished
 from ctl.steps.node_doors import NodeDoors
 

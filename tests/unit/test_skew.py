@@ -8,7 +8,7 @@ from packaging.version import Version
 
 from ctl.engines.distribution_upgrade import SKEW as DISTRIBUTION
 from ctl.engines.gitlab_upgrade import SKEW as GITLAB
-from ctl.engines.skew import Skew, release_of, step, together
+from ctl.skew import Skew, release_of, step, together
 
 numbers = st.integers(0, 6)
 versions = st.builds(lambda a, b, c: Version(f"{a}.{b}.{c}"), numbers, numbers, numbers)
