@@ -202,7 +202,7 @@ class App:
             raise UsageError(f"there is no output format {name!r}", hint=f"--output takes {names}")
 
     def _redact(self, text: str) -> str:
-        for secret in self._doors.secrets if self._doors else ():
+        for secret in tuple(self._doors.secrets) if self._doors else ():  # threads may fetch more meanwhile
             if len(secret) >= SHORTEST_REDACTED:
                 for spelling in _spellings(secret):
                     text = text.replace(spelling, "***")

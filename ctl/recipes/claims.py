@@ -201,7 +201,7 @@ class Claims:
         they cannot be. Without, a row's host that does not answer any more is passed over.
         """
         if host:
-            for spot, error in self._away.items():
+            for spot, error in list(self._away.items()):
                 if spot.host == host:
                     raise error
         for spot in self._spots(host):

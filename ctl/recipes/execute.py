@@ -163,7 +163,10 @@ class Executor:
                     stuck.append(place)
                 continue
             if standing in ("applying", "failed") and not self._settled(place):
-                stuck.append(place)
+                # One host of many that went away keeps the run open only if something is entered around it.
+                if place.within or not self.run.row:
+                    stuck.append(place)
+                undoing = False
                 continue
             if undoing and standing in ("done", "failed", "applying", "undoing"):
                 self._undo(place)

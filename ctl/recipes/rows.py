@@ -14,7 +14,7 @@ from ctl.errors import InterruptedRunError, Outcome, RegctlError, UnknownEffectE
 from ctl.recipes.attempt import Attempts, as_problem, is_fatal
 from ctl.recipes.codec import Place, acrosses, places, rows_of
 from ctl.recipes.execute import Executor, StuckError
-from ctl.recipes.model import Across, Row
+from ctl.recipes.model import Across, Recipe, Row
 from ctl.recipes.state import BAD_RESULTS, RowState, RunState, row_of
 from ctl.recipes.threads import side_by_side
 from ctl.report.events import Progress, RowEnded, RowStarted
@@ -27,7 +27,9 @@ class FleetError(RegctlError):
     """More hosts failed than the recipe allows: the others were not begun."""
 
     def __init__(self, message: str, outcome: Outcome) -> None:
-        super().__init__(message, hint="`--unfinished RUN` of the same command takes up only what is left")
+        super().__init__(
+            message, hint="`regctl run show` lists the hosts; mend those and go on with what is left"
+        )
         self.outcome = outcome
 
 
@@ -118,7 +120,7 @@ class Rows:
             if not isinstance(error, InterruptedRunError):
                 executor.tell(as_problem(error))
             decide(executor, error)
-        if state.unwinding is not None and self._backed_out(executor, path, row):
+        if state.unwinding is not None and self._backed_out(executor, path):
             return
         result, reason = result_of_row(self.run.state, path)
         self._end(path, row, result, reason, time.monotonic() - since, executor)
@@ -130,9 +132,9 @@ class Rows:
                 raise _ERRORS.get(record.result, RegctlError)(record.reason)
         executor.walk(row.body, f"{path}.")
 
-    def _backed_out(self, executor: Executor, path: str, row: Row) -> list[Place]:
+    def _backed_out(self, executor: Executor, path: str) -> list[Place]:
         stuck: list[Place] = []
-        executor.back_out(places_of_row(path, row), stuck)
+        executor.back_out(places_of_row(executor.recipe, path), stuck)
         self.stuck += stuck
         return stuck
 
@@ -205,9 +207,9 @@ def outcome_of_rows(bad: Sequence[RowState]) -> Outcome:
     return Outcome.UNREACHABLE if away else Outcome.FAILED
 
 
-def places_of_row(path: str, row: Row, around: tuple[str, ...] = ()) -> list[Place]:
-    """Return the places of one row."""
-    return list(places(row.body, f"{path}.", around, path))
+def places_of_row(recipe: Recipe, path: str) -> list[Place]:
+    """Return the places of one row, with the scopes around all rows."""
+    return [place for place in places(recipe.items) if place.row == path]
 
 
 def unwind_rows(executor: Executor) -> list[Place]:
@@ -221,7 +223,7 @@ def unwind_rows(executor: Executor) -> list[Place]:
                 reason = str((run.state.unwinding or {}).get("reason", "the run was backed out"))
                 decide(one, InterruptedRunError(reason))
             one.run.backing_out = True
-            one.back_out(places_of_row(path, row), mine)
+            one.back_out(places_of_row(executor.recipe, path), mine)
             if mine:
                 with mutex:
                     stuck.extend(mine)

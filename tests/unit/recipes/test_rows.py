@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import json
 import os
 import shutil
 import signal
@@ -14,7 +16,7 @@ import pytest
 from ctl.errors import InterruptedRunError, Outcome, RegctlError
 from ctl.recipes import runs
 from ctl.recipes.failpoints import Failpoints
-from ctl.recipes.journal import read
+from ctl.recipes.journal import FencedError, read
 from ctl.recipes.model import (
     Across,
     Before,
@@ -29,9 +31,9 @@ from ctl.recipes.model import (
     Within,
 )
 from ctl.recipes.unfinished import unfinished
-from ctl.report.events import Progress, RowEnded, RowStarted
+from ctl.report.events import Message, Progress, RowEnded, RowStarted
 from tests.unit.recipes.children import killed_at, run_toy, runner
-from tests.unit.recipes.toys import Box, Put, Switch, box_of
+from tests.unit.recipes.toys import Box, Burn, Put, Switch, box_of
 
 RESOURCES = ("toy/one",)
 HOSTS = ("h1", "h2", "h3", "h4")
@@ -302,6 +304,71 @@ def test_one_that_cannot_be_left_keeps_the_run_open_and_the_rest_is_left(box: Bo
     assert (box.get()["h2.s"], box.get()["outer"]) == ("on", "on")
     assert results(again)["h2"] == "failed"
     assert "after" not in box.get()
+
+
+@pytest.mark.parametrize("entered", [False, True])
+def test_a_host_that_is_gone_keeps_the_run_open_only_if_something_is_entered(box: Box, entered: bool) -> None:
+    burn = (Do(Burn(name="h1.x")),)
+    body = (Within((Switch(name="h1.s"),), burn),) if entered else burn
+    box.set("plan:apply h1.x", "away")
+    box.set("plan:settle h1.x", "away")
+    run = run_toy(box, recipe(Across((Row("h1", body), row("h2")), max_fail=1)))
+    assert run.state == ("open" if entered else "failed")
+    assert results(run) == {"h1": "failed" if entered else "unreachable", "h2": "changed"}
+    assert run.outcome is (Outcome.FAILED if entered else Outcome.UNREACHABLE)
+    if entered:
+        box.set("plan:settle h1.x", "")
+        assert results(runner(box).resume(run.id))["h1"] == "unreachable"
+        assert box.get()["h1.s"] == "on"
+
+
+class GoAway(Put):
+    """Cuts another host off."""
+
+    other: str
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        box_of(here).unreachable.add(self.other)
+        return super().apply(here, before)
+
+
+def test_a_node_that_goes_away_keeps_only_its_own_row_from_working(box: Box) -> None:
+    box.add_registry("main", "h1", "h2", "h3")
+    rows = (Row("h1", (Do(GoAway(name="h1.a", other="h2")),)), row("h2"), row("h3"))
+    items = (Across(rows, at_once=1, max_fail=1), Do(Put(name="after")))
+    run = run_toy(box, Recipe("toy", items, ("registry/main", *(f"host/{host}" for host in HOSTS))))
+    assert results(run) == {"h1": "changed", "h2": "unreachable", "h3": "changed"}
+    assert (run.state, run.outcome) == ("failed", Outcome.UNREACHABLE)
+    assert box.get()["after"] == 1
+    assert not [key for key in box.get() if key.startswith("h2.")]
+    claims = [name for name in os.listdir(box.folder) if glob.glob(f"{box.folder}/{name}/.*claim")]
+    assert claims == ["h2"]  # it could not be taken away, and that was told
+    assert "a claim is left behind: h2 does not answer" in [
+        event.text for event in box.events if isinstance(event, Message)
+    ]
+
+
+class Usurp(Put):
+    """Another controller takes the claim on another node."""
+
+    other: str
+
+    def apply(self, here: Target, before: Before) -> StepReport:
+        path = glob.glob(f"{box_of(here).folder}/{self.other}/.*claim")[0]
+        with open(path) as file:
+            facts = json.load(file)
+        with open(path, "w") as file:
+            json.dump({**facts, "run": "another", "controller": "somebody"}, file)
+        return super().apply(here, before)
+
+
+def test_a_claim_that_was_taken_on_one_node_stops_all_rows(box: Box) -> None:
+    box.add_registry("main", "h1", "h2", "h3")
+    rows = (Row("h1", (Do(Usurp(name="h1.a", other="h2")),)), row("h2"), row("h3"))
+    items = (Across(rows, at_once=1, max_fail=3), Do(Put(name="after")))
+    with pytest.raises(FencedError, match="on main at h2 was taken"):
+        run_toy(box, Recipe("toy", items, ("registry/main",)))
+    assert set(box.get()) == {"h1.a"}
 
 
 def test_undo_takes_back_what_the_failed_row_did_and_nothing_of_the_others(box: Box) -> None:
