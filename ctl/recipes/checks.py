@@ -233,11 +233,11 @@ def preview(
         found.changes and recipe.decided_by in ("", type(place.step).__name__) and not place.is_scope
         for place, found in zip((one for path in by_row for one in by_row[path]), previews, strict=True)
     )
-    return (*_order(recipe, fallen or {}), *previews), changes
+    return (*_order(recipe, fallen or {}, changes), *previews), changes
 
 
-def _order(recipe: Recipe, fallen: Mapping[str, Fall]) -> Iterator[Preview]:
-    """Say of each group of rows in which order they would be worked on."""
+def _order(recipe: Recipe, fallen: Mapping[str, Fall], changes: bool) -> Iterator[Preview]:
+    """Say of each group of rows in which order they would be worked on; `changes` if anything would be."""
     for path, across in acrosses(recipe.items):
         rows = [row.host for row_path, row in rows_of(across, path) if row_path not in fallen]
         if not rows:
@@ -250,7 +250,7 @@ def _order(recipe: Recipe, fallen: Mapping[str, Fall]) -> Iterator[Preview]:
         )
         title = f"across {len(rows)} host{'' if len(rows) == 1 else 's'}: {'; then '.join(words)}; {limit}"
         data: dict[str, Json] = {"hosts": list(rows), "canary": across.canary, "at_once": across.at_once}
-        preview = Preview(title, changes=False, data={**data, "max_fail": across.max_fail})
+        preview = Preview(title, changes, data={**data, "max_fail": across.max_fail})
         yield _with_reason(preview, across.because)
 
 
