@@ -176,6 +176,16 @@ def test_a_dry_run_changes_nothing(site: SiteUnderTest, arguments: tuple[str, ..
     assert standing(site) == was
 
 
+@pytest.mark.distribution3
+def test_a_dry_run_of_an_upgrade_changes_nothing(site: SiteUnderTest) -> None:
+    before, was = listing(site), standing(site)
+    arguments = ("upgrade", "apply", "--to-binary", programs.registry3(), "--dry-run", "--yes")
+    code, found, said = traced(site, *arguments)
+    assert (code, found) == ("pending", []), said
+    assert listing(site) ^ before == set()
+    assert standing(site) == was
+
+
 def test_positive_control_a_changed_row_is_seen(site: SiteUnderTest) -> None:
     before = standing(site)
     site.ok("registry", "import", "--yes")
