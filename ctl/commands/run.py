@@ -161,18 +161,34 @@ def _meant(folder: str, given: str | None) -> str:
 
 def _show_plan(context: Context, state: RunState, *, leave_only: bool) -> None:
     from ctl.errors import Outcome
-    from ctl.recipes.session import records
     from ctl.report.model import Report, Text
 
     back = leave_only or state.unwinding is not None
-    opened = [state.at(path).title for path in state.open_scopes()]
-    steps = [] if back else [r.title for r in records(state, state.load()) if r.result == "not-attempted"]
-    flight = [] if back else [state.at(path).title for path in state.in_flight()]
-    lines = [f"would ask how far this came: {title}" for title in flight]
-    lines += [f"would do: {title}" for title in steps if title not in flight]
+    opened = [state.titled(path) for path in state.open_scopes()]
+    flight = [] if back else state.in_flight()
+    todo = {} if back else _todo(state)
+    lines = [f"would ask how far this came: {state.titled(path)}" for path in flight]
+    lines += [f"would do: {title}" for path, title in todo.items() if path not in flight]
+    steps = list(todo.values())
     lines += [f"would leave: {title}" for title in reversed(opened)]
     data = {**_details(state), "would_do": steps, "would_leave": list(reversed(opened))}
     context.show(Report("run-resume", Outcome.PENDING, data, tuple(Text(line) for line in lines)))
+
+
+def _todo(state: RunState) -> dict[str, str]:
+    """Return the steps that a resume would do, by path; not those of hosts that are over, or back out."""
+    from ctl.recipes.codec import all_rows
+    from ctl.recipes.session import records
+    from ctl.recipes.state import row_of
+
+    recipe = state.load()
+    hosts = {path: row.host for path, row in all_rows(recipe).items()}
+    over = {path for path, row in state.rows.items() if row.ended or row.unwinding is not None}
+    return {
+        one.path: f"[{hosts[row_of(one.path)]}] {one.title}" if row_of(one.path) else one.title
+        for one in records(state, recipe)
+        if one.result == "not-attempted" and row_of(one.path) not in over
+    }
 
 
 def _show_nothing(context: Context) -> None:
@@ -203,7 +219,7 @@ def _summary(state: RunState) -> dict[str, Json]:
         "started_at": state.started_at,
         "ended_at": state.ended_at,
         "resources": list(state.resources),
-        "open_scopes": [state.at(path).title for path in state.open_scopes()],
+        "open_scopes": [state.titled(path) for path in state.open_scopes()],
     }
 
 
@@ -248,8 +264,8 @@ def _blocks(state: RunState) -> tuple[Block, ...]:
     lines = [f"run {state.id} ({state.recipe}): {state.state}"]
     lines += [f"why: {details['reason']}"] if details["reason"] else []
     lines += [f"by {details['operator']}, {state.started_at} to {state.ended_at or 'now'}"]
-    lines += [f"still entered: {state.at(path).title}" for path in state.open_scopes() if not state.closed]
-    lines += [f"cut off: {state.at(path).title}" for path in state.in_flight() if not state.closed]
+    lines += [f"still entered: {state.titled(path)}" for path in state.open_scopes() if not state.closed]
+    lines += [f"cut off: {state.titled(path)}" for path in state.in_flight() if not state.closed]
     return (*(Text(line) for line in lines), *_hosts(details["hosts"]), _table(state.steps))
 
 

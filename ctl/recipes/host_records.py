@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ctl.errors import Outcome, RegctlError
 from ctl.recipes.codec import all_rows
+from ctl.recipes.identity import judge
 from ctl.recipes.model import HostRecord, Recipe, StepResultWord
 from ctl.recipes.state import BAD_RESULTS, RowState, RunState
 from ctl.report.model import Block, Json, Table, Text
@@ -76,14 +77,18 @@ def host_data(records: Iterable[HostRecord]) -> list[Json]:
 
 
 def hosts_of(state: RunState) -> list[Json]:
-    """Return the hosts of a run as its journal has them, also of one that is still at work ("running")."""
+    """Return the hosts of a run as its journal has them, also of one that is open.
+
+    A host that is worked on is "running", or "cut-off" where whoever worked on it is proved gone.
+    """
     why = state.reason or str((state.unwinding or {}).get("reason", ""))
     try:
         records = host_records(state.load(), state, why_not=why)
     except RegctlError:  # a plugin is gone; what the journal says of rows stands all the same
         records = tuple(_known(row) for row in state.rows.values())
     running = set() if state.closed else {row.host for row in state.rows.values() if row.in_flight}
-    now: dict[str, Json] = {"result": "running", "reason": ""}
+    gone = state.holder is not None and judge(state.holder) in ("dead", "rebooted")
+    now: dict[str, Json] = {"result": "cut-off" if gone else "running", "reason": ""}
     return [
         {**one, **(now if record.host in running else {})}
         for record, one in zip(records, map(_as_data, records), strict=True)

@@ -56,7 +56,7 @@ def abandon(runner: Runner, run_id: str, reason: str, *, leave_open_scopes: bool
         raise UsageError("abandoning a run needs a reason", hint="--reason WHY")
     state = open_run(runner, run_id)
     _demand_dead(runner, state)
-    opened = [state.at(path).title for path in state.open_scopes()]
+    opened = [state.titled(path) for path in state.open_scopes()]
     unsure = state.state == "unreadable"
     if (opened or unsure) and not leave_open_scopes:
         what = "nobody can tell what is entered" if unsure else f"still entered: {', '.join(opened)}"

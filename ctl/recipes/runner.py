@@ -169,7 +169,7 @@ def open_run_error(state: RunState) -> RefusedError:
             f"run {state.id} is open, and its journal is damaged: {state.reason}",
             hint=f"look at the registry, put it right by hand, then: {abandon} --leave-open-scopes",
         )
-    opened = [state.at(path).title for path in state.open_scopes()]
+    opened = [state.titled(path) for path in state.open_scopes()]
     what = f"; still entered: {', '.join(opened)}" if opened else ""
     return RefusedError(
         f"run {state.id} ({state.recipe}) began at {state.started_at} and has not ended{what}",

@@ -23,7 +23,7 @@ from ctl.recipes.lock import Held, new_info
 from ctl.recipes.model import Preview, Problem, Recipe, RunReport, RunWord, StepRecord
 from ctl.recipes.rows import outcome_of_rows
 from ctl.recipes.signals import Stop, StopNowError
-from ctl.recipes.state import BAD_RESULTS, RunState, by_path, fold, row_of
+from ctl.recipes.state import BAD_RESULTS, RunState, fold, row_of
 
 if TYPE_CHECKING:
     from ctl.recipes.runner import Runner
@@ -246,8 +246,7 @@ class Session:
 
     def _left_open(self, executor: Executor, outcome: Outcome, why: str) -> RunReport:
         run = executor.run
-        titles = by_path(executor.recipe)
-        opened = [titles[path].step.title() for path in titles if path in run.state.open_scopes()]
+        opened = [run.state.titled(path) for path in run.state.open_scopes()]
         left = f"still entered: {', '.join(opened)}" if opened else "no scope is entered"
         problem = Problem(
             f"run {run.id} is left open ({why}); {left}",

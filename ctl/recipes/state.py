@@ -96,6 +96,11 @@ class RunState:
         """Return the state of a row, one that never began if nothing is known of it."""
         return self.rows.setdefault(path, RowState(path, host))
 
+    def titled(self, path: str) -> str:
+        """Return a step's title, with its host where it is part of what is done on several."""
+        row = self.rows.get(row_of(path))
+        return f"[{row.host}] {self.at(path).title}" if row is not None else self.at(path).title
+
     def load(self) -> Recipe:
         """Build its recipe again."""
         return load(self.start["recipe"])

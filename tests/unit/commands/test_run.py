@@ -14,7 +14,19 @@ from ctl import cli
 from ctl.app import App
 from ctl.context import Options
 from ctl.recipes.failpoints import Failpoints
-from ctl.recipes.model import Before, Do, ProbeAnswer, Recipe, Scope, Step, StepReport, Target, Within
+from ctl.recipes.model import (
+    Across,
+    Before,
+    Do,
+    ProbeAnswer,
+    Recipe,
+    Row,
+    Scope,
+    Step,
+    StepReport,
+    Target,
+    Within,
+)
 from tests.unit.recipes.children import boundaries, killed_at
 
 SITE = """
@@ -200,3 +212,56 @@ def test_people_get_a_table(site: Site) -> None:
     out = site.capsys.readouterr().out
     assert "still entered: close the gate" in out
     assert "cut off: create a" in out
+
+
+def test_hosts_stand_in_show_follow_and_in_the_plan_of_a_resume(site: Site) -> None:
+    rows = tuple(
+        Row(host, (Within((Gate(path=str(site.folder / f"gate-{host}")),), (Do(site.touch(host)),)),))
+        for host in ("h1", "h2", "h3")
+    )
+    site.recipe = Recipe("toy", (Across(rows, at_once=1),), ("registry/main",))
+    hosts = {"hosts": "\n".join(f"  {host}: {{connection: local}}" for host in ("h1", "h2", "h3"))}
+    text = (site.folder / "site.yml").read_text()
+    (site.folder / "site.yml").write_text(
+        text.replace(
+            "hosts: {here: {connection: local}}", "hosts:\n  here: {connection: local}\n" + hosts["hosts"]
+        )
+    )
+    names: list[str] = []
+
+    class Listing(Failpoints):
+        def boundary(self, name: str) -> Any:
+            names.append(name)
+            return super().boundary(name)
+
+    boundaries(lambda points: site.run(Listing(0, "", "count")))
+    shutil.rmtree(site.folder / "state")
+    for host in ("h1", "h2", "h3"):
+        (site.folder / host).unlink()
+    assert killed_at(names.index("apply 1.r2.1.1 Touch") + 1, "before", site.run)
+
+    code, shown, _ = site.regctl("run", "show")
+    assert code == 0
+    assert [(one["host"], one["result"]) for one in shown["hosts"]] == [
+        ("h1", "changed"),
+        ("h2", "cut-off"),
+        ("h3", "not-attempted"),
+    ]
+    assert shown["open_scopes"] == ["[h2] close the gate"]
+    code, followed, _ = site.regctl("run", "follow")
+    assert (code, followed["state"], followed["result"]) == (1, "open", "failed")
+    plan = site.regctl("run", "resume", "--dry-run")[1]
+    assert plan["would_do"] == ["[h2] create h2", "[h3] close the gate", "[h3] create h3"]
+    assert plan["would_leave"] == ["[h2] close the gate"]
+
+    code, left, _ = site.regctl("run", "resume", "--leave-only")
+    assert (code, left["state"]) == (0, "interrupted")
+    assert [(one["host"], one["result"]) for one in left["hosts"]] == [
+        ("h1", "changed"),
+        ("h2", "failed"),
+        ("h3", "not-attempted"),
+    ]
+    assert not list(site.folder.glob("gate*"))
+    code, followed, _ = site.regctl("run", "follow", shown["id"])
+    assert (code, followed["state"]) == (0, "interrupted")
+    assert [one["host"] for one in followed["hosts"]] == ["h1", "h2", "h3"]
