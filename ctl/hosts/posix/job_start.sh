@@ -11,8 +11,8 @@ for old in "$folder"/.forgotten-*; do [ -d "$old" ] && rm -rf -- "$old"; done
 new=$folder/.new-$R
 m=$(mkdir -- "$new" 2>&1) || told "$m"
 undo() { rm -rf -- "$new"; told "$1"; }
-m=$( { cat >"$new/stdin"; } 2>&1) || undo "$m"
-[ "$(wc -c <"$new/stdin")" -eq "$size" ] || undo "the connection ended before all was there"
+m=$( { { [ "$size" -eq 0 ] || cat; } >"$new/stdin"; } 2>&1) || undo "$m"
+[ "$size" -eq 0 ] || [ "$(wc -c <"$new/stdin")" -eq "$size" ] || undo "the connection ended before all was there"
 m=$( { printf '%s' "${11}" >"$new/script" && printf '%s\n' "$digest" >"$new/claim"; } 2>&1) || undo "$m"
 durable "$new/claim"
 if ! mkdir -- "$job" 2>/dev/null; then

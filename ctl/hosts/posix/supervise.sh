@@ -21,7 +21,7 @@ env --default-signal=INT,QUIT true 2>/dev/null && plain="--default-signal=INT,QU
     stat=${stat##*) }
     stat=${stat#* }
     [ "${stat%% *}" = "$$" ] || exit 0
-    sleep 0.01
+    sleep 0.02
   done
   read -r named rest <"$job/record"
   [ "$named" = "$me" ] || exit 0

@@ -17,11 +17,11 @@ look() {
 # patience (hundredths of a second), bytes: what job_status says as soon as the job runs no more or the
 # patience is over; then, of one that ended, the sizes of what it printed and the last bytes of both
 wait_for() {
-  waited=0 pause=1 most=$2
+  waited=0 pause=3 most=$2
   while look && [ "$waited" -lt "$1" ]; do
     sleep "0.0$pause"
     waited=$((waited + pause))
-    [ "$pause" -lt 5 ] && pause=$((pause + 1))
+    [ "$pause" -lt 9 ] && pause=$((pause + 1))
   done
   # it may have been written between the looks
   [ -n "$record" ] && [ -z "$code$lives$watched" ] && look
@@ -33,7 +33,7 @@ wait_for() {
 }
 last() {
   size=0
-  [ -f "$1" ] && size=$(wc -c <"$1")
+  [ -f "$1" ] && [ -s "$1" ] && size=$(wc -c <"$1")
   from=$((size > most ? size - most : 0))
   printf '%s %s\n' "$((size))" "$((size - from))"
   [ "$size" -eq "$from" ] || tail -c "+$((from + 1))" -- "$1" | head -c "$((size - from))"
