@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -179,10 +179,12 @@ class _Reading:
             parts = self._talk.receive(request)
             first = next(parts)
         self._delivered, self._whole = True, False
-        yield first
-        yield from parts
-        self._whole = True
-        self.asked.popleft()
+        for following in chain(parts, [None]):
+            if following is None:  # nothing is left on the stream, whether or not the rest is looked at
+                self._whole = True
+                self.asked.popleft()
+            yield first
+            first = following or []
 
     def _again(self, error: UnreachableError) -> None:
         """Ask all anew over a new stream; raises the error where something was delivered already."""

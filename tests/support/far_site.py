@@ -1,7 +1,7 @@
 """A site whose registry is on another host: a real sshd that sees other files at the same paths.
 
-The far host is a mount namespace of this machine: below `place` it sees `there`, and this machine sees a decoy,
-another registry's tree. So whatever takes a far path for one of its own is found out.
+The far host is a mount namespace of this machine: below `place` it sees `there`, and this machine sees a
+decoy, another registry's tree. So whatever takes a far path for one of its own is found out.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class FarSite(CollectingSite):
 
     def local_twin(self, folder: Path) -> CollectingSite:
         """Describe a site that reads the same tree from this machine's disk."""
-        server = RegistryServer(folder / "twin")
+        storage = {"filesystem": {"rootdirectory": str(self.far_storage)}}
+        server = RegistryServer(folder / "twin", overlay={"storage": storage})
         server.write_config()
         twin = CollectingSite(folder / "twin-site", server, database=self.database)
-        storage = {"filesystem": {"rootdirectory": str(self.far_storage)}}
         registry = {**twin.description()["registries"]["main"], "storage": storage}
         twin.overlay = {"registries": {"main": registry}}
         return twin
