@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from ctl.errors import CommandFailedError, Outcome, RegctlError
+from ctl.errors import CommandFailedError, Outcome, RefusedError, RegctlError
 from ctl.hosts.base import Command
 from ctl.hosts.services_runit import FOLDERS, PROGRAMS
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, StepReport, Target, Undoable
@@ -92,7 +92,17 @@ class RunService(Undoable):
 
     def check(self, here: Target) -> Iterator[Problem]:
         """Its manager must know it; only what runs can be reloaded."""
+        if not here.run.id:  # just before its own write `observe` asks the same
+            yield from self._trouble(self._standing(here))
+
+    def observe(self, here: Target) -> Before:
+        """Remember whether it runs, and as which process."""
         found = self._standing(here)
+        for problem in self._trouble(found):
+            raise RefusedError(problem.message, hint=problem.hint)
+        return {"running": found.running, "identity": found.identity}
+
+    def _trouble(self, found: Standing) -> Iterator[Problem]:
         if not found.known:
             yield Problem(
                 f"{self.kind} on {self.host_name} does not know {self.name}: {found.words}",
@@ -101,11 +111,6 @@ class RunService(Undoable):
             )
         elif self.verb == "reload" and not found.running:
             yield Problem(f"{self.name} on {self.host_name} does not run: it cannot be reloaded")
-
-    def observe(self, here: Target) -> Before:
-        """Remember whether it runs, and as which process."""
-        found = self._standing(here)
-        return {"running": found.running, "identity": found.identity}
 
     def preview(self, here: Target) -> Preview:
         """Say what it does now, where that decides whether there is anything to do."""

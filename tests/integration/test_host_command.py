@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -252,3 +253,26 @@ def test_one_dead_one_with_another_key_one_full(fleet: Fleet, full_disk: Path) -
     rest = fleet.regctl("host", "run", "--unfinished", done.json["run"])
     assert (rest.exit_code, list(results(rest.json))) == (0, ["h2", "h3", "h4"]), str(rest)
     assert [mark.exists() for mark in marks] == [True, True, True, False, True]
+
+
+def test_ctrl_c_begins_no_further_host_and_a_second_one_leaves_the_program_to_be_found(fleet: Fleet) -> None:
+    def begun(mark: str, seconds: int, *hosts: str) -> subprocess.Popen[bytes]:
+        script = HERE + f"echo x >> {mark}; sleep {seconds}; echo done"
+        child = fleet.start("host", "run", "--serial", "1", ",".join(hosts), "--", "sh", "-c", script)
+        wait_until((fleet.servers[hosts[0]].root / mark).exists, what="the program to begin", timeout=30)
+        return child
+
+    child = begun("stopped", 2, "h1", "h2")
+    child.send_signal(signal.SIGINT)
+    stdout, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130, stderr.decode()
+    assert results(json.loads(stdout)) == {"h1": "changed", "h2": "not-attempted"}
+    child = begun("at-once", 6, "h1")
+    child.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=5)  # the program takes longer
+    assert child.returncode == 130, stderr.decode()
+    done = fleet.regctl("run", "resume")
+    assert [step["data"]["stdout"] for step in done.json["steps"]] == ["done\n"], str(done)
+    assert (fleet.servers["h1"].root / "at-once").read_text() == "x\n"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ctl.errors import CommandFailedError, Outcome
+from ctl.errors import CommandFailedError, Outcome, RefusedError
 from ctl.hosts.base import Command
 from ctl.hosts.local import LocalHost
-from ctl.recipes.model import Target
+from ctl.recipes.model import Problem, Target
 from ctl.steps.service_of_host import RunService
 from ctl.testing import MemoryHost, MemoryRun, MemoryWorld
 from ctl.testing.hosts import Script
@@ -23,6 +23,15 @@ from tests.unit.fleet.test_select import site_of
 
 def target_of(host: Any) -> Target:
     return Target(MemoryWorld(site_of({"main": {}}), hosts={"main": host}), MemoryRun())
+
+
+def problems(step: RunService, target: Target) -> list[Problem]:
+    """What the checks before all writes find; just before its own write it is refused instead."""
+    found = list(step.check(Target(target.world, MemoryRun(id=""))))
+    if found:
+        with pytest.raises(RefusedError, match=found[0].message[:20]):
+            step.observe(target)
+    return found
 
 
 class Systemd:
@@ -73,7 +82,7 @@ def test_a_unit_is_driven_and_only_where_there_is_something_to_do(
 ) -> None:
     here = Systemd(running)
     step = here.step(verb)
-    assert list(step.check(here.target)) == []
+    assert problems(step, here.target) == []
     assert step.preview(here.target).changes is changed
     before = step.observe(here.target)
     report = step.apply(here.target, before)
@@ -98,9 +107,11 @@ def test_a_restart_that_was_done_before_a_kill_is_not_done_again() -> None:
 
 def test_what_its_manager_does_not_know_or_cannot_do_is_told() -> None:
     unknown = Systemd(loaded=False)
-    assert [p.outcome for p in unknown.step("restart").check(unknown.target)] == [Outcome.CONFIG]
+    assert [p.outcome for p in problems(unknown.step("restart"), unknown.target)] == [Outcome.CONFIG]
     stopped = Systemd(running=False)
-    assert ["cannot be reloaded" in p.message for p in stopped.step("reload").check(stopped.target)] == [True]
+    assert ["cannot be reloaded" in p.message for p in problems(stopped.step("reload"), stopped.target)] == [
+        True
+    ]
     stubborn = Systemd(obeys=False)
     step = stubborn.step("restart")
     with pytest.raises(CommandFailedError, match="could not restart") as error:
@@ -142,7 +153,7 @@ def test_a_real_runit_service_is_restarted_stopped_and_started(folder: Path, tmp
 
     def done(verb: str) -> bool:
         step = RunService(host_name="main", kind="runit", name=str(folder), verb=verb, settle_seconds=0.1)
-        assert list(step.check(target)) == []
+        assert problems(step, target) == []
         before = step.observe(target)
         changed = step.apply(target, before).changed
         assert list(step.verify(target)) == []
@@ -162,4 +173,4 @@ def test_a_real_runit_service_is_restarted_stopped_and_started(folder: Path, tmp
 def test_a_runit_service_that_is_not_there_is_told(tmp_path: Path) -> None:
     target = target_of(LocalHost("main", str(tmp_path / "jobs")))
     step = RunService(host_name="main", kind="runit", name=str(tmp_path / "none"), verb="restart")
-    assert [problem.outcome for problem in step.check(target)] == [Outcome.CONFIG]
+    assert [problem.outcome for problem in problems(step, target)] == [Outcome.CONFIG]

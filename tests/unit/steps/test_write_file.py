@@ -30,12 +30,13 @@ class Here:
             self.host.write(PATH, now, mode=bits)
         world = MemoryWorld(site_of({"main": {}}), hosts={"main": self.host}, secrets={"file:/s": "hunter2"})
         self.target = Target(world, MemoryRun())
+        self.before_all = Target(world, MemoryRun(id=""))
         if "secret" not in arguments:
             arguments = {"content": "new\n", **arguments}
         self.step = WriteFile.model_validate({"host_name": "main", "path": PATH, **arguments})
 
     def problems(self) -> list[str]:
-        return [problem.message for problem in self.step.check(self.target)]
+        return [problem.message for problem in self.step.check(self.before_all)]
 
     def apply(self) -> tuple[Before, bool]:
         assert self.problems() == []
@@ -155,12 +156,14 @@ def test_what_cannot_be_replaced_is_told_before(make: Any, said: str) -> None:
     here = Here()
     make(here.host)
     assert [said in text for text in here.problems()] == [True]
+    with pytest.raises(RefusedError):
+        here.step.observe(here.target)  # what came to be so after the checks
 
 
 def test_a_folder_that_is_missing_and_a_secret_that_is_missing_are_told_before() -> None:
     assert "is not a folder" in Here(path="/no/app.conf").problems()[0]
     here = Here(secret="file:/missing", mode="0600")
-    assert [problem.outcome for problem in here.step.check(here.target)] == [Outcome.USAGE]
+    assert [problem.outcome for problem in here.step.check(here.before_all)] == [Outcome.USAGE]
 
 
 @pytest.mark.parametrize(
