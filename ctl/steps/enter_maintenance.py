@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target, Undoable
+from ctl.report.model import Text
 from ctl.steps.maintenance_record import (
     Found,
     Maintenance,
@@ -31,23 +32,17 @@ class EnterMaintenance(Undoable):
     def title(self) -> str:
         return f"remember that {self.registry} is under maintenance"
 
-    def check(self, here: Target) -> Iterator[Problem]:
-        """A registry with online collection goes on deleting while it refuses pushes."""
-        read_maintenance(here.world.state_dir, self.registry)
-        if here.world.registry(self.registry).own_database:
-            yield Problem(
-                f"{self.registry}: online garbage collection goes on while pushes are refused",
-                f"`regctl gc online off {self.registry}` stops it, if nothing at all may change",
-                blocking=False,
-            )
-
     def observe(self, here: Target) -> Before:
         return {"nodes": found_nodes(here, self.registry)}
 
     def preview(self, here: Target) -> Preview:
         record = read_maintenance(here.world.state_dir, self.registry)
-        hosts = {node.host for node in here.world.registry(self.registry).nodes}
-        return Preview(self.title(), changes=record is None or not hosts <= set(record.nodes))
+        described = here.world.registry(self.registry)
+        hosts = {node.host for node in described.nodes}
+        # read-only keeps pushes out, and nothing else
+        goes_on = f"Online collection goes on; `regctl gc online off {self.registry}` stops it."
+        blocks = (Text(goes_on),) if described.own_database else ()
+        return Preview(self.title(), record is None or not hosts <= set(record.nodes), blocks)
 
     def apply(self, here: Target, before: Before) -> StepReport:
         record = read_maintenance(here.world.state_dir, self.registry)

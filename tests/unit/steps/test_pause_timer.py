@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from ctl.hosts.base import Command
 from ctl.hosts.local import LocalHost
 from ctl.recipes.model import Target
 from ctl.steps import timers
-from ctl.steps.maintenance_record import pauses, read_pause
+from ctl.steps.maintenance_record import pauses, read_pause, write_pause
 from ctl.steps.pause_timer import PauseTimer, WakeTimer
 from ctl.testing import MemoryHost, MemoryRun, MemoryWorld, Script
 
@@ -101,6 +101,16 @@ def test_a_stopped_timer_is_never_started(here: Here) -> None:
     pause(here)
     wake(here)
     assert (here.systemd.verbs, bool(here.systemd.active), pauses(here.state_dir)) == ([], False, [])
+
+
+def test_a_record_that_forgot_how_it_was_found_would_start_it(here: Here) -> None:
+    """The control of the test above: it sees the fault that it is there for."""
+    here.systemd.active = False
+    pause(here)
+    (record,) = pauses(here.state_dir)
+    write_pause(here.state_dir, replace(record, found="running"))
+    wake(here)
+    assert (here.systemd.verbs, bool(here.systemd.active)) == (["start"], True)
 
 
 def test_it_sleeps_until_the_last_registry_lets_go(here: Here) -> None:
