@@ -13,7 +13,7 @@ from typing import Any
 from packaging.version import Version
 
 from ctl.engines import distribution_yaml
-from ctl.engines.distribution_values import section_of
+from ctl.engines.distribution_values import drivers_of, section_of
 from ctl.engines.upgrades import Change, Translation
 from ctl.errors import RefusedError
 from ctl.skew import Skew
@@ -84,6 +84,21 @@ class DistributionUpgrade:
                 "OTEL_TRACES_EXPORTER=none in the service's environment: else 3.x logs an error every few "
                 "seconds, as nobody takes its traces"
             )
+
+    def trial(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the configuration on a free port of the loopback, over an empty storage in memory."""
+        trial = copy.deepcopy(dict(config))
+        for name in ("notifications", "health", "proxy", "middleware"):
+            trial.pop(name, None)
+        storage = trial.get("storage")
+        drivers = drivers_of(storage) if isinstance(storage, Mapping) else ()
+        kept = {k: v for k, v in storage.items() if k not in drivers} if isinstance(storage, Mapping) else {}
+        trial["storage"] = {"inmemory": {}, **kept}
+        http = {k: v for k, v in section_of(trial, "http").items() if k not in ("debug", "net", "host")}
+        if "letsencrypt" in section_of(trial, "http", "tls"):
+            http.pop("tls")  # it would ask for a certificate
+        trial["http"] = {**http, "addr": "127.0.0.1:0"}
+        return trial
 
     def drops(self, current: Version, target: Version) -> tuple[str, ...]:
         """Name the kinds of manifests that the one serves and the other does not."""

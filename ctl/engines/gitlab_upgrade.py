@@ -43,6 +43,10 @@ class GitlabUpgrade:
         """Nothing that regctl knows of."""
         return ()
 
+    def trial(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """None: it would log in to its database, and its migrations are looked at instead."""
+        return None
+
     def drops(self, current: Version, target: Version) -> tuple[str, ...]:
         """Nothing from 3.0.0 on."""
         return ()

@@ -49,6 +49,13 @@ class Upgrades(Protocol):
         """Say what no configuration file can hold and regctl does not write."""
         ...
 
+    def trial(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return a configuration to start a program with for a moment: no storage, no clients, no messages.
+
+        None where the engine has no such thing.
+        """
+        ...
+
     def drops(self, current: Version, target: Version) -> tuple[str, ...]:
         """Name the kinds of manifests that the one serves and the other does not."""
         ...

@@ -20,6 +20,7 @@ from ctl.steps.out_of_rotation import OutOfRotation
 from ctl.steps.roll_node import InstallProgram, ProveNode, StartNode, SwitchProgram
 from ctl.steps.rolling_node import Roll
 from ctl.steps.service import StopService
+from ctl.steps.try_program import TryProgram
 from ctl.steps.upgrade_checks import DemandUpgradable, ProveUpgraded
 from ctl.steps.way_back import WayBack
 
@@ -40,6 +41,10 @@ def upgrade_recipe(world: World, asked: Asked, facts: Facts, planned: UpgradePla
     look = DemandUpgradable(registry=registry, binary=asked.binary, version=version, secrets=asked.secrets)
     items: list[Item] = [Do(look)]
     items += [Do(InstallProgram(roll=roll)) for roll in rolls if _installs_beside(roll, by_host[roll.node])]
+    tried = [roll for roll in rolls if roll.way != "in-place" or not roll.install]
+    if tried:
+        rows = tuple(Row(roll.node, (Do(TryProgram(roll=roll)),)) for roll in tried)
+        items.append(Across(rows, because="what would not start anywhere is told before any node is touched"))
     items += _migrations(facts, rolls, before=True)
     rows = tuple(Row(roll.node, (_rolled(roll, by_host[roll.node].drains),)) for roll in rolls)
     if rows:

@@ -68,11 +68,12 @@ def trial(started: Trial) -> Trial:
     return started
 
 
-def broken_program(folder: Path, ends: str) -> Path:
-    """A program that says it is 3.x and then does not serve."""
+def broken_program(folder: Path, ends: str, *, tried: bool = True) -> Path:
+    """A program that says it is 3.x and then does not serve; `tried`: but for the trial before."""
     path = folder / "registry-broken"
     real = programs.registry3()
-    path.write_text(f'#!/bin/sh\n[ "$1" = serve ] || exec {real} "$@"\n{ends}\n')
+    trial = "serve*.regctl-trial-*" if tried else "never"
+    path.write_text(f'#!/bin/sh\ncase "$*" in --version|{trial}) exec {real} "$@";; esac\n{ends}\n')
     path.chmod(0o755)
     return path
 
@@ -126,6 +127,20 @@ def test_the_first_that_fails_leaves_all_others_alone(trial: Trial, tmp_path: Pa
     for host in ("here", "there"):
         trial.is_old(host)
     assert site.nginx.drained()[-2:] == ["out here", "in here"]
+
+
+def test_what_would_not_start_is_told_before_any_node_is_touched(trial: Trial, tmp_path: Path) -> None:
+    site = trial.site
+    calls, processes = site.nginx.drained(), site.processes()
+    program = broken_program(tmp_path, "echo no luck >&2; exit 3", tried=False)
+    done = site.regctl(*APPLY, "--to-binary", str(program))
+    assert done.exit_code == 1, str(done)
+    assert "does not serve with" in done.stderr
+    assert "no luck" in done.stderr
+    assert {one["result"] for one in done.json["hosts"]} == {"failed"}
+    assert (site.nginx.drained(), site.processes()) == (calls, processes)
+    for host in ("here", "there"):
+        trial.is_old(host)
 
 
 def boundaries(trial: Trial) -> int:

@@ -86,7 +86,8 @@ def schema1_image(tree: Path, repository: str, tag: str) -> None:
 
 def failing(folder: Path, name: str) -> Path:
     path = folder / name
-    path.write_text(f'#!/bin/sh\n[ "$1" = serve ] || exec {programs.registry3()} "$@"\nexit 3\n')
+    real = programs.registry3()  # which it is for --version, and when it is tried
+    path.write_text(f'#!/bin/sh\ncase "$*" in --version|*.regctl-trial-*) exec {real} "$@";; esac\nexit 3\n')
     path.chmod(0o755)
     return path
 
