@@ -12,7 +12,7 @@ from ctl.health import registries, surroundings
 from ctl.health.model import Checked, HealthCheck, Looker, Seen, worst
 from ctl.probing import NoAnswer, ask
 
-SECONDS = 30.0  # that a check may take; all work side by side
+SECONDS = 40.0  # that a check may take; all work side by side
 
 
 def _check(name: str, look: object) -> HealthCheck:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Word = Literal["ok", "warned", "failed", "not-applicable"]
 Result = Literal["ok", "warned", "failed", "not-applicable", "skipped"]
+PATIENCE = 12.0  # seconds for each round of questions: longer than `status`, since silence is a failure here
 _WORST: tuple[Word, ...] = ("failed", "warned", "ok", "not-applicable")
 
 
@@ -67,7 +68,7 @@ class Looker:
 
         with self._mutex:
             if self._view is None:
-                self._view = look(self.world, list(self.registries))
+                self._view = look(self.world, list(self.registries), PATIENCE)
             return self._view
 
 

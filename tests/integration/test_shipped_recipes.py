@@ -195,9 +195,14 @@ def test_rotate_secret_killed_in_the_middle_is_resumed_to_the_end(site: TwoNodes
         REGCTL_FAILPOINT=f"{number}:after:kill",
     )  # fmt: skip
     assert done.exit_code == -9, str(done)
-    site.ok("run", "resume", "--yes")
+    mine = site.other.config_file.with_name("notes.txt")
+    mine.write_text(f"it was {old}\n")  # not ours to remove
+    resumed = site.regctl("run", "resume", "--yes")
+    assert resumed.exit_code == 3, str(resumed)
+    assert str(mine) in str(resumed)
     assert secret_of(site.server.config_file) == secret_of(site.other.config_file) != old
-    assert holding(site, old) == []
+    assert holding(site, old) == [str(mine)]
+    mine.unlink()
 
 
 def test_rotate_secret_takes_all_back_where_a_node_does_not_come_up(site: TwoNodes) -> None:
