@@ -3,10 +3,10 @@
 Run it as `python -m tests.benchmarks.fanout --hosts 20`. Every host is a real sshd on the loopback with a
 service of its own under a real runsv. The runbook has three steps: write a file, run a command, restart the
 service. Each way begins without a connection; all work on --at-once hosts side by side; the order of the
-ways turns with each round; the figures are medians, the ratios those of each round. Ansible (pipelining, ControlPersist, no facts) is
-installed once into a folder of its own below the user's cache, for this comparison only. Bare OpenSSH is
-one master per host and one `ssh` per step: no plan, no check, no journal, no proof. Then the controller's
-peak memory is taken for 20 and for 100 hosts.
+ways turns with each round; seconds are medians, and ratios are medians of each round's own ratio. Ansible
+(pipelining, ControlPersist, no facts) is installed once into a folder of its own below the user's cache,
+for this comparison only. Bare OpenSSH is one master per host and one `ssh` per step: no plan, no check, no
+journal, no proof. Then the controller's peak memory is taken for 20 and for 100 hosts.
 """
 
 from __future__ import annotations
