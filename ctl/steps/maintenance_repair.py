@@ -65,11 +65,11 @@ def take_edit_over(node: ReadOnlyNode) -> None:
         "group": info.group,
         "mtime": info.mtime,
     }
-    # The record goes first: it holds the new original too, and either is enough to come back.
-    node.here.run.guard()
-    write_record(node.here.world.state_dir, replace(record, before=before, original=made))
+    # The record goes last: until it is written the file counts as edited, and this is simply done again.
     node.here.run.guard()
     node.host.write(str(before["kept"]), made, mode=0o600)
+    node.here.run.guard()
+    write_record(node.here.world.state_dir, replace(record, before=before, original=made))
 
 
 def _edit_problems(node: ReadOnlyNode) -> Iterator[Problem]:
@@ -127,6 +127,9 @@ class CloseAgain(SetReadOnly):
             here.run.guard()
             if not node.service.restart(node.grace()):
                 warnings = (f"{node.name} did not stop in time and was killed: uploads were cut",)
+        elif before["running"] and not node.service.state().running:
+            here.run.guard()
+            node.service.start()  # we were killed in the middle of its restart
         node.prove_closed()
         return StepReport(warnings=warnings)
 
@@ -163,9 +166,20 @@ class OpenEdited(ClearReadOnly):
             return Preview(self.title(), blocks=(Text(lines),))
         return super().preview(here)
 
+    def observe(self, here: Target) -> Before:
+        node = ReadOnlyNode(here, self.registry, self.node)
+        if not edited_read_only(node):
+            return super().observe(here)
+        return {"edited": True, "running": node.service.state().running}
+
     def apply(self, here: Target, before: Before) -> StepReport:
+        if not before.get("edited"):
+            return super().apply(here, before)
         node = ReadOnlyNode(here, self.registry, self.node)
         if edited_read_only(node):
             take_edit_over(node)
-            before = super().observe(here)
-        return super().apply(here, before)
+        now = dict(super().observe(here))
+        if now["changes"]:
+            # as it ran before the first attempt: one that was killed may have left it stopped
+            now |= {"running": before["running"], "probe": "writable" if before["running"] else "stopped"}
+        return super().apply(here, now)
