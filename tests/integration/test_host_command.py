@@ -57,6 +57,8 @@ def test_a_list_connects_to_nobody(fleet: Fleet) -> None:
 
 
 def test_a_check_tells_each_hosts_state(fleet: Fleet) -> None:
+    fleet.changes = {"h1": {"state_dir": f"{fleet.servers['h1'].root}/fresh/state"}}
+    fleet.write()
     well = fleet.regctl("host", "check", "h1")
     assert well.exit_code == 0, str(well)
     h1 = by_host(well.json)["h1"]
@@ -64,7 +66,7 @@ def test_a_check_tells_each_hosts_state(fleet: Fleet) -> None:
     assert abs(h1["clock_skew_seconds"]) < 5
     assert h1["free_bytes"] > 0
     assert all(h1["tools"].values())
-    assert not (fleet.servers["h1"].root / "state").exists()  # looking creates nothing
+    assert not (fleet.servers["h1"].root / "fresh").exists()  # looking creates nothing
     assert fleet.regctl("host", "check", "h1", "--min-free", str(2**40)).exit_code == 3
     fleet.servers["h3"].root.joinpath("file").write_text("")
     fleet.changes = {
