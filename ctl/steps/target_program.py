@@ -15,6 +15,7 @@ from ctl.engines.upgrades import Change, upgrades_of
 from ctl.errors import ConfigError, RefusedError, RegctlError
 from ctl.hosts import serving
 from ctl.hosts.base import Command
+from ctl.hosts.environment import read_environment
 from ctl.skew import release_of
 from ctl.steps.config_plan import plan_config, refuse_unfinished
 from ctl.steps.node_doors import NodeDoors
@@ -108,6 +109,24 @@ def mistakes_for(node: NodeDoors, data: bytes, version: Version) -> Iterator[Con
     for mistake in node.engine.check_config(parsed.data, version):
         if mistake.fatal:
             yield mistake
+
+
+def environment_for(node: NodeDoors, process: ProcessInfo | None, version: Version) -> Iterator[str]:
+    """Say which variables of the node's environment speak in words that a version does not take."""
+    upgrades = upgrades_of(node.engine)
+    if upgrades is None:
+        return
+    found = dict(read_environment(node.host, node.node.environment_file))
+    if process is not None:
+        found |= serving.environment(node.host, process)
+    for name, path in sorted(node.engine.overriding_environment(found).items()):
+        setting: Any = found[name]
+        for part in reversed(path.split(".")):
+            setting = {part: setting}
+        for change in upgrades.translate(setting, version).changes:
+            if change.effect:
+                yield f"{name} in its environment sets {path}, which {version} does not take: {change.what}"
+                break
 
 
 def version_of(world: World, registry: str, host: str, path: str) -> Version | None:

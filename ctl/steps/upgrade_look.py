@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -117,12 +117,14 @@ def _node(
         seconds=node_seconds(earlier, node.host),
     )
     version = target or asked.version
-    return facts if version is None else _with_config(facts, asked, node, looking, version)
+    if version is None:
+        return facts
+    words = target_program.environment_for(NodeDoors(looking, name, node.host), state.process, version)
+    spoken = replace(facts, config_problems=tuple(words))
+    return _with_config(spoken, asked, node, looking, version)
 
 
 def _with_config(facts: NodeFacts, asked: Asked, node: Node, looking: Target, version: Version) -> NodeFacts:
-    from dataclasses import replace
-
     doors = NodeDoors(looking, asked.registry, node.host)
     upgrades = upgrades_of(doors.engine)
     by_hand = tuple(upgrades.by_hand(version, node.service.kind)) if upgrades is not None else ()
@@ -132,7 +134,7 @@ def _with_config(facts: NodeFacts, asked: Asked, node: Node, looking: Target, ve
         said = target_program.changes_for(doors, data, version)
         changed = target_program.text_for(doors, data, version, asked.secrets)
     except RegctlError as error:
-        return replace(facts, config_problems=(error.message,), by_hand=by_hand)
+        return replace(facts, config_problems=(*facts.config_problems, error.message), by_hand=by_hand)
     wrong = [
         f"{doors.config_file}: {m.path}: {m.message}"
         for m in target_program.mistakes_for(doors, changed, version)
@@ -144,7 +146,7 @@ def _with_config(facts: NodeFacts, asked: Asked, node: Node, looking: Target, ve
         facts,
         config=owner,
         config_changes=changes if changed != data else (),
-        config_problems=tuple(wrong),
+        config_problems=(*facts.config_problems, *wrong),
         notes=tuple(f"{node.host}: {one.path} {one.what}" for one in said if not one.effect),
         by_hand=by_hand,
     )

@@ -148,3 +148,18 @@ def test_text_and_data_agree_and_once_is_enough(config: dict[str, Any], flow: bo
     assert redis.get("password") == old.get("password")
     if old.get("addr") and not old.get("addrs"):
         assert redis["addrs"] == [old["addr"]]
+
+
+def test_a_trial_has_no_storage_no_clients_and_a_free_port() -> None:
+    config = UPGRADE.translate(yaml.safe_load(OLD), THREE).settings | {
+        "notifications": {"endpoints": [{"url": "http://x"}]},
+        "proxy": {"remoteurl": "https://y"},
+    }
+    config["http"] = {"addr": ":5000", "net": "unix", "debug": {"addr": ":5001"}, "secret": "s"}
+    trial = UPGRADE.trial(config)
+    assert trial is not None
+    assert trial["storage"] == {"inmemory": {}, "cache": {"blobdescriptor": "redis"}}
+    assert trial["http"] == {"addr": "127.0.0.1:0", "secret": "s"}
+    assert not {"notifications", "proxy", "health"} & set(trial)
+    assert trial["redis"] == config["redis"]
+    assert config["http"]["addr"] == ":5000"
