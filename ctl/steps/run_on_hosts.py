@@ -45,6 +45,7 @@ def recipe(hosts: Sequence[str], asked: Asked) -> Recipe:
             user=asked.user,
             timeout_seconds=asked.timeout,
             stdin_secret=asked.stdin_secret,
+            goes_on=True,
         )
         for host in hosts
     ]

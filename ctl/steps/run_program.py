@@ -35,7 +35,7 @@ class RunProgram(Step):
 
     `stdin_secret` is a reference (`file:/path`) to what the program gets on its standard input. `earlier` is
     the job of an earlier run whose end is not known: where it is still there its end is taken, and nothing
-    is begun.
+    is begun. `goes_on` says that it may go on where the run backs out: only where no scope is around it.
     """
 
     host_name: str
@@ -45,6 +45,7 @@ class RunProgram(Step):
     reconnect_seconds: float = Field(default=120.0, ge=0)  # how long a break of the connection is bridged
     stdin_secret: str | None = None
     earlier: str = ""
+    goes_on: bool = False
 
     retries: ClassVar[int] = 0
 
@@ -110,6 +111,8 @@ class RunProgram(Step):
 
     def settle(self, here: Target, before: Before) -> None:
         """End what an interrupted attempt left running; raises where that cannot be proved."""
+        if self.goes_on:
+            return  # nothing is built on its being over, and its end is still to be had by its id
         job = here.run.notes("RunProgram").get("job")
         if job and not here.run.notes("RunProgram").get("ended"):
             here.world.host(self.host_name).kill_job(str(job), GRACE)

@@ -278,3 +278,22 @@ def test_ctrl_c_begins_no_further_host_and_a_second_one_leaves_the_program_to_be
     done = fleet.regctl("run", "resume")
     assert [step["data"]["stdout"] for step in done.json["steps"]] == ["done\n"], str(done)
     assert (fleet.servers["h1"].root / "at-once").read_text() == "x\n"
+
+
+def test_what_goes_on_while_its_host_is_away_is_taken_up_by_the_next_run(fleet: Fleet) -> None:
+    script = HERE + "echo x >> away; sleep 3; echo done"
+    child = fleet.start("host", "run", "h2", "--", "sh", "-c", script)
+    mark = fleet.servers["h2"].root / "away"
+    wait_until(mark.exists, what="the program to begin", timeout=30)
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    fleet.servers["h2"].stop()
+    try:
+        left = fleet.regctl("run", "resume", "--leave-only")
+        assert left.json["state"] == "interrupted", str(left)
+    finally:
+        fleet.servers["h2"].start()
+    done = fleet.regctl("host", "run", "--unfinished", left.json["id"])
+    assert done.exit_code == 0, str(done)
+    assert by_host(done.json)["h2"]["stdout"] == "done\n"
+    assert mark.read_text() == "x\n"

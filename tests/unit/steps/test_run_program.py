@@ -211,6 +211,8 @@ def test_backing_out_ends_what_still_runs() -> None:
     here = Here(Script(0, seconds=FOREVER))
     here.run.note(job="the-job", began=0.0)
     here.host.start(Command(("work", "a b")), "the-job")
+    here.step(goes_on=True).settle(here.target, {})
+    assert here.host.job("the-job").state == "running"
     here.step().settle(here.target, {})
     assert not list(here.host.processes())
 
