@@ -42,7 +42,7 @@ def collection_recipe(
         compare = CompareCollector(node=collect.node, **options)
         keeping = Within((PutBack(**options),), (Do(compare), Do(collect)))
         body = (Within(_closed(world, registry, mode), (keeping,)),)
-    window = Within((KeepAside(**options),), body)
+    window = Within((KeepAside(**options).only_planning(not mode),), body)
     imports: tuple[Do, ...] = ()
     if ahead is None and catalog_is_ready(world, registry):
         from ctl.steps.import_tree import ImportTree

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from pydantic import PrivateAttr
 
 from ctl.hosts.base import Command
 from ctl.plans.collection_time import collector_seconds, window_seconds
@@ -16,12 +18,13 @@ from ctl.steps.kept_paths import kept_paths
 from ctl.steps.plan_file import PlannedCollection, forget_plan, plan_path, save_plan
 from ctl.steps.read_garbage import read_plan
 from ctl.steps.storage_gate import metadata_in_use
+from ctl.storage.aside import Aside
 from ctl.storage.base import directory_of
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
-    from ctl.storage.aside import Aside, Kept
+    from ctl.storage.aside import Kept
     from ctl.storage.base import Storage
     from ctl.storage.far_acting import FarAside
     from ctl.world import World
@@ -38,6 +41,13 @@ class KeepAside(Scope):
     registry: str
     delete_untagged: bool = False
 
+    _only_planning: bool = PrivateAttr(False)
+
+    def only_planning(self, yes: bool) -> Self:
+        """Say that no window follows: a plan needs nothing but a reader over there; in no journal."""
+        self._only_planning = yes
+        return self
+
     def title(self) -> str:
         return f"plan the collection of {self.registry} and keep what is live aside"
 
@@ -48,7 +58,11 @@ class KeepAside(Scope):
         yield from _version_problems(here.world, self.registry)
         aside = aside_of(here, self.registry)
         for reason in aside.problems():
-            yield Problem(reason, hint="a collection is refused where live files cannot be kept aside")
+            yield Problem(
+                reason,
+                hint="a collection is refused where live files cannot be kept aside",
+                blocking=isinstance(aside, Aside) or not self._only_planning,
+            )
         for run in aside.others():
             yield Problem(
                 f"{os.path.dirname(aside.folder)}/{run}: links that another run left; they hold space",
