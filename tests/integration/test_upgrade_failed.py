@@ -116,6 +116,7 @@ def test_a_node_that_does_not_start_goes_back_and_the_run_stops(trial: Trial, tm
     assert trial.versions() == (NEW, NEW)
 
 
+@pytest.mark.soak
 def test_the_first_that_fails_leaves_all_others_alone(trial: Trial, tmp_path: Path) -> None:
     site = trial.site
     done = site.regctl(*APPLY, "--to-binary", str(broken_program(tmp_path, "exit 3")))
@@ -192,7 +193,11 @@ def whole(trial: Trial) -> None:
 
 def test_killed_between_the_old_program_and_the_new(trial: Trial) -> None:
     kill_and_go_on(trial, 32, "after")  # the first node's file and program are switched, nothing is started
-    kill_and_leave(trial, 68, "after")  # the second one runs on the new program, and nobody has proved it
+
+
+@pytest.mark.soak
+def test_killed_while_nobody_has_proved_the_second(trial: Trial) -> None:
+    kill_and_leave(trial, 68, "after")
 
 
 @pytest.mark.soak

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from ctl.config.ownership import classify
 from tests.support import programs
 from tests.support.images import image
 from tests.support.registry import RegistryServer
@@ -92,6 +94,7 @@ def failing(folder: Path, name: str) -> Path:
     return path
 
 
+@pytest.mark.soak
 def test_a_package_replaces_the_program_and_what_fails_is_put_back(site: OneNode, tmp_path: Path) -> None:
     digest, program = site.pushed(), Path(site.binary)
     program.unlink()  # a plain file, as a package has it
@@ -116,6 +119,7 @@ def test_a_package_replaces_the_program_and_what_fails_is_put_back(site: OneNode
     site.pulls(digest)
 
 
+@pytest.mark.soak
 def test_what_was_installed_by_hand_is_only_restarted(site: OneNode, tmp_path: Path) -> None:
     program = Path(site.binary)
     os.replace(shutil.copy2(programs.registry3(), tmp_path / "next"), program.with_name("registry-2.8"))
@@ -126,6 +130,23 @@ def test_what_was_installed_by_hand_is_only_restarted(site: OneNode, tmp_path: P
     site.ok(*APPLY)
     assert site.version() == NEW
     assert program.is_symlink()
+
+
+def test_a_managed_file_is_rendered_for_its_version_from_one_site(site: OneNode) -> None:
+    digest = site.pushed()
+    site.ok("config", "adopt", "--yes")
+    site.ok("config", "apply", "--yes")
+    assert site.version() == OLD
+    before = yaml.safe_load(site.server.config_file.read_text())
+    assert before["redis"]["addr"] == "127.0.0.1:1"  # and the site goes on saying so
+    site.ok(*APPLY, "--to-binary", programs.registry3())
+    text = site.server.config_file.read_text()
+    assert classify(text.encode()).state == "managed"
+    settings = yaml.safe_load(text)
+    assert settings["redis"]["addrs"] == ["127.0.0.1:1"]
+    assert "compatibility" not in settings
+    assert site.ok("config", "apply", "--yes")["result"] == "nothing-to-do"
+    site.pulls(digest)
 
 
 def test_images_that_3_does_not_serve_stop_it_before_anything(site: OneNode) -> None:
