@@ -59,6 +59,7 @@ class Following:
     lost: float | None = field(default=None, init=False)  # since when there is no connection
     claimed: float | None = field(default=None, init=False)  # since when we see a claim, and no more
     ended_by_us: bool = field(default=False, init=False)
+    may_begin: bool = field(default=False, init=False)
     wait: float = field(default=_RETRY[0], init=False)
 
     @property
@@ -77,6 +78,7 @@ class Following:
         UnreachableError only where nothing was begun. What `run_job` is asked is the same each time: the id
         is claimed once over there, so asking again after a break begins nothing again.
         """
+        self.may_begin = True
         return self._follow(lambda patience: self.host.run_job(command, self.job, patience, SHOWN))
 
     def adopt(self) -> JobEnd | None:
@@ -106,6 +108,11 @@ class Following:
     def _look(self, look: Callable[[timedelta], JobTail]) -> JobEnd | None:
         left = self.began + self.timeout - self.clock() if self.began else self.timeout
         if left <= 0 and (self.begun or self.ended_by_us):
+            if self.may_begin and not self.ended_by_us and self.host.job(self.job).state == "absent":
+                # Journaled and never begun, by a regctl that was killed long ago: its time begins now.
+                self.begun, self.began = False, self.clock()
+                self.here.run.note(began=self.began)
+                return None
             self.ended_by_us = True
             self.host.kill_job(self.job, GRACE)
             return self._end(self.host.wait_job(self.job, timedelta(0), SHOWN))

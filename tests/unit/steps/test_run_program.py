@@ -182,6 +182,14 @@ def test_the_limit_counts_from_the_beginning_also_after_a_kill() -> None:
         here.apply(timeout_seconds=60)
 
 
+def test_the_time_of_what_was_journaled_and_never_begun_begins_with_it() -> None:
+    here = Here(Script(0, b"done\n"))
+    here.run.note(job="the-job", began=job_following.Following.clock() - 100)
+    assert here.apply(timeout_seconds=60)["stdout"] == "done\n"
+    assert here.calls == 1
+    assert job_following.Following.clock() - float(str(here.run.facts["RunProgram"]["began"])) < 50
+
+
 def test_what_was_killed_from_outside_is_unknown() -> None:
     here = Here(Script(0, seconds=FOREVER))
     here.run.note(job="the-job", began=job_following.Following.clock())
