@@ -58,7 +58,8 @@ class FarAside:
 
     def others(self) -> list[str]:
         """Return the runs that left links there, this one aside; only reads."""
-        return [str(run) for run in self._act("others")]
+        (found,) = self._storage.survey([(FOLDER, None)])  # to look needs no python3
+        return sorted({*found.names, *(name for name, _ in found.others)} - {self._run})
 
     def keep(self, paths: Iterable[str], *, only: bool = False) -> Kept:
         """Link every path aside; with `only` let the links of all others go. As Aside.keep."""
