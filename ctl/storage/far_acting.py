@@ -102,6 +102,14 @@ def act(
     talk = _begun(storage, module, kind, made_with)
     try:
         found = talk.act(verb, list(arguments), options, guard)
+    except UnreachableError as error:
+        talk.close()
+        raise UnreachableError(
+            f"the connection to {storage.host} broke while its storage was changed",
+            hint="whether it was carried out is not known, and doing it again is safe: the run goes on with"
+            " `regctl run resume`",
+            details=(error.message, *error.details),
+        ) from error
     except BaseException:
         talk.close()
         raise

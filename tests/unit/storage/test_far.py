@@ -399,3 +399,15 @@ def test_what_works_on_this_disk_only_refuses_another_hosts_tree(tmp_path: Path)
     with pytest.raises(RefusedError, match="is on far"):
         demand_here(far, "writing a tree")
     assert demand_here(FilesystemStorage(str(tmp_path)), "writing a tree") == str(tmp_path)
+
+
+def test_a_break_while_something_is_changed_says_that_doing_it_again_is_safe(tmp_path: Path) -> None:
+    way = (HereShell("far"), SEARCH_PATH)
+    (tmp_path / "a").write_text("x")
+    budgets = iter([220, 10**9])  # the greeting, the modules and the object; then the line goes
+    far = storage_at(tmp_path, way, Cut(tmp_path, way, budgets))
+    with pytest.raises(UnreachableError) as caught:
+        for number in range(50):
+            open_aside(far, f"run-{number}").keep(["a"])
+    assert "again is safe" in caught.value.hint
+    assert open_aside(far, "run-0").keep(["a"]).already == 1
