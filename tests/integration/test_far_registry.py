@@ -52,35 +52,35 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarSite]:
         yield made
 
 
-def test_what_is_read_over_the_stream_is_what_a_local_reader_reads(tmp_path: Path) -> None:
-    site = FarSite.below(tmp_path, database=True)
+READS = {
+    "copy": (("registry", "import", "--yes"), ("registry", "verify", "--checksums")),
+    "tree": (("registry", "preflight"), ("gc", "--dry-run", "--delete-untagged")),
+}
+
+
+@pytest.mark.parametrize("what", READS)
+def test_what_is_read_over_the_stream_is_what_a_local_reader_reads(what: str, tmp_path: Path) -> None:
+    site = FarSite.below(tmp_path, database=what == "copy")
     site.write()
-    site.sshd.start()
     twin = site.local_twin(tmp_path)
     twin.write()
-    try:
-        plan = SeedPlan(repositories=3, tags_per_repository=4, garbage=30.0)
-        site.far_storage.rmdir()
-        seed_tree(str(site.far_storage), plan, [*all_cases()][::3])
-        before = snapshot(site.server.folder)
-        for one in (site, twin):
-            one.ok("database", "migrate", "up", "--yes")
-        for words in (
-            ("registry", "import", "--yes"),
-            ("registry", "verify"),
-            ("registry", "verify", "--checksums"),
-            ("registry", "preflight"),
-            ("gc", "--dry-run"),
-            ("gc", "--dry-run", "--delete-untagged"),
-        ):
-            there, here = site.regctl(*words), twin.regctl(*words)
-            assert there.exit_code == here.exit_code, f"{words}\n{there}\n{here}"
-            assert facts(there.json) == facts(here.json), words
-        assert snapshot(site.server.folder) == before
-    finally:
-        twin.close()
-        site.close()
-        site.sshd.stop()
+    site.far_storage.rmdir()
+    plan = SeedPlan(repositories=3, tags_per_repository=4, garbage=30.0)
+    seed_tree(str(site.far_storage), plan, [*all_cases()][::3])
+    before = snapshot(site.server.folder)
+    with site.sshd:
+        try:
+            if site.database:
+                for one in (site, twin):
+                    one.ok("database", "migrate", "up", "--yes")
+            for words in READS[what]:
+                there, here = site.regctl(*words), twin.regctl(*words)
+                assert there.exit_code == here.exit_code, f"{words}\n{there}\n{here}"
+                assert facts(there.json) == facts(here.json), words
+            assert snapshot(site.server.folder) == before
+        finally:
+            for one in (twin, site):
+                one.close()
 
 
 def settled(site: FarSite) -> dict[str, Any]:
