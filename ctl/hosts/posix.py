@@ -279,16 +279,20 @@ class PosixHost:
     def _processes(self, pids: Sequence[str]) -> list[ProcessInfo]:
         answer = self.call("processes", pids)
         parts = bytes(answer.data or b"").split(answer.word.encode())[1:]
+        lines, programs = ({}, {}) if pids else (_by_pid(parts.pop(0)), _by_pid(parts.pop(0)))
         found = []
         for numbers, user, executable, line in zip(*(parts[i::4] for i in range(4)), strict=False):
             pid, start = numbers.split()
+            if not pids:
+                executable = b"".join(programs.get(pid, []))
+            words = line.split(b"\0")[:-1] if pids else lines.get(pid, [])
             found.append(
                 ProcessInfo(
                     pid=int(pid),
                     start_time=int(start),
                     boot_id=answer.rest,
                     user=os.fsdecode(user),
-                    argv=tuple(os.fsdecode(part) for part in line.split(b"\0")[:-1]),
+                    argv=tuple(map(os.fsdecode, words)),
                     executable=os.fsdecode(executable.removesuffix(b"\n")).removesuffix(" (deleted)"),
                 )
             )
@@ -307,3 +311,15 @@ class PosixHost:
         """Say whether anything on the host listens on this TCP port."""
         answer = self.call("listening")
         return listens(bytes(answer.data or b"").decode("ascii", "replace"), port)
+
+
+def _by_pid(records: bytes) -> dict[bytes, list[bytes]]:
+    """Sort records of the form PID/file:TEXT, each ended by a NUL, by their process.
+
+    A process cannot write such a record for another one: what it holds ends at each NUL.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for record in records.split(b"\0")[:-1]:
+        name, _, text = record.partition(b":")
+        found.setdefault(name.partition(b"/")[0], []).append(text)
+    return found
