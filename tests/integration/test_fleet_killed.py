@@ -108,7 +108,7 @@ def kill_and_resume(site: FarNodes, number: int, when: str, *options: str) -> bo
     before = [Path(node.config_file).read_bytes() for node in (site.server, site.other)]
     done = site.window(REGCTL_FAILPOINT=f"{number}:{when}:kill")
     assert done.exit_code in (0, -signal.SIGKILL), str(done)
-    killed = done.exit_code == -signal.SIGKILL
+    killed = bool(done.exit_code == -signal.SIGKILL)
     open_runs = [run for run in site.ok("run", "list")["runs"] if run["state"] == "open"]
     if open_runs:
         resumed = site.regctl("run", "resume", "--yes", *options, timeout=120)
