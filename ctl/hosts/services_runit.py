@@ -22,6 +22,7 @@ PROGRAMS = ("/opt/gitlab/embedded/bin/sv", "/usr/bin/sv", "/sbin/sv", "/usr/sbin
 _LOGS = ("/var/log/gitlab/{name}/current", "{folder}/log/main/current", "{folder}/log/current")
 _STATUS = re.compile(r"(?P<state>run|down|finish|fail): [^\n]*?: (?P<rest>[^\n]*)")
 _PID = re.compile(r"\(pid (\d+)\)")
+_HEARS = 3.0  # seconds until runsv has surely read what it was told
 _POLL = 0.1  # seconds
 _GLANCE = 0.25  # seconds that it must live, once it listens
 _SETTLE = 1.5  # seconds that it must live where its port tells nothing; runsv restarts what ends after one
@@ -96,7 +97,16 @@ class RunitService:
             self._watch(taken)
         except CommandFailedError:
             self._sv("down")  # it was down before, and runsv would start it again and again
+            self._heard()
             raise
+
+    def _heard(self) -> None:
+        """Wait until runsv has read that it is to stay down.
+
+        While it rests for a second between two starts it reads nothing, and of a `down` and an `up` in that
+        second the `down` wins (runit 2.1.2, seen).
+        """
+        serving.wait_for(lambda: "want up" not in self._look()[0], _HEARS, _POLL)
 
     def _watch(self, taken: bool) -> None:
         """Look at it for a moment: runsv starts again and again what ends at once."""
@@ -133,6 +143,7 @@ class RunitService:
         process = self._look()[1]
         self._sv("down")  # also where it is down: a supervisor that is about to start it again must not
         if process is None:
+            self._heard()
             process = self._look()[1]
         return self._or_kill(lambda: self._gone(process), grace)
 

@@ -12,7 +12,7 @@ import pytest
 
 from ctl.app import App
 from ctl.context import Options
-from ctl.errors import ConfigError, Outcome, UsageError
+from ctl.errors import ConfigError, Outcome, UnreachableError, UsageError
 from ctl.recipes.model import Do, Recipe, Step, StepReport, Target
 from ctl.report.events import Message
 from ctl.report.model import Report, Text
@@ -215,12 +215,12 @@ def test_secrets_come_from_where_the_site_says(tmp_path: Path, capsys: pytest.Ca
         one.world.resolve_secret("command:/bin/false")
 
 
-def test_a_host_that_is_reached_over_ssh_is_refused_for_now(tmp_path: Path) -> None:
+def test_a_host_over_ssh_is_connected_only_when_something_is_asked_of_it(tmp_path: Path) -> None:
     path = write_site(tmp_path, "main")
-    text = path.read_text().replace("{here: {}}", "{here: {connection: ssh, address: a.example.com}}")
+    text = path.read_text().replace("{here: {}}", "{here: {connection: ssh, address: 127.0.0.1, port: 1}}")
     path.write_text(text)
-    with pytest.raises(ConfigError, match="over SSH"):
-        app(tmp_path).world.host("here")
+    with pytest.raises(UnreachableError, match="cannot reach here"):
+        app(tmp_path).world.host("here").stat("/")
 
 
 def test_a_version_that_cannot_be_had(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ ln -sf /lib/systemd/system/new.service "$root/etc/systemd/system/multi-user.targ
 mkdir -p "$root/usr/lib/postgresql/15/bin" "$root/usr/share/postgresql-common"
 echo "the default" >"$root/usr/share/postgresql-common/createcluster.conf"
 touch "$root/usr/lib/postgresql/15/bin/initdb"
-for name in docker-registry skopeo strace ssh; do
+for name in docker-registry skopeo strace ssh sshd sudo busybox runsv nginx; do
     printf '#!/bin/sh\\n' >"$root/bin/$name"; chmod +x "$root/bin/$name"
 done
 """
@@ -77,6 +77,7 @@ def test_nothing_is_left_behind_where_nothing_was(root: Path) -> None:
     assert "policy 101" in seen
     assert "create_main_cluster = false" in seen
     assert "--no-install-recommends docker-registry skopeo postgresql strace openssh-client" in seen
+    assert "openssh-server sudo busybox runit nginx-light" in seen
     assert not (root / POLICY).exists()
     assert (root / CLUSTER).read_text() == "the default\n"
     assert links(root) == {"old.timer"}
