@@ -77,7 +77,8 @@ def test_nothing_is_left_behind_where_nothing_was(root: Path) -> None:
     assert "policy 101" in seen
     assert "create_main_cluster = false" in seen
     assert "--no-install-recommends docker-registry skopeo postgresql strace openssh-client" in seen
-    assert "sudo busybox runit" in seen  # sshd and nginx are looked for in sbin folders, so also in this machine's
+    # sshd and nginx are looked for in sbin folders, this machine's own among them
+    assert "sudo busybox runit" in seen
     assert not (root / POLICY).exists()
     assert (root / CLUSTER).read_text() == "the default\n"
     assert links(root) == {"old.timer"}
