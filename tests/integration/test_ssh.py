@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -241,7 +242,8 @@ def test_a_peer_that_falls_silent_is_given_up(server: SshServer, far: Far) -> No
 
     def stop() -> None:
         for pid in serving:
-            os.kill(pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):  # of an earlier test's connection, just ended
+                os.kill(pid, signal.SIGSTOP)
 
     timer = threading.Timer(0.3, stop)
     timer.start()
@@ -253,7 +255,8 @@ def test_a_peer_that_falls_silent_is_given_up(server: SshServer, far: Far) -> No
     finally:
         timer.join()
         for pid in serving:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def test_a_write_that_is_cut_off_leaves_the_old_file(server: SshServer, far: Far, tmp_path: Path) -> None:
