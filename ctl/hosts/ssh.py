@@ -60,6 +60,13 @@ class _Transport(paramiko.Transport):
         MSG_CHANNEL_REQUEST: _on_request,
     }
 
+    def run(self) -> None:
+        """Read until the connection ends. One that ends while paramiko closes it must print no traceback."""
+        try:
+            super().run()
+        except (EOFError, OSError):  # whoever waits for an answer is told by the channel or the handshake
+            self.active = False
+
 
 def execute(channel: Any, line: str) -> None:
     """Ask for a line to be run, and wait for no yes: a refusal closes the channel, which is seen.
