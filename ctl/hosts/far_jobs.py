@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,10 +35,6 @@ class _Found:
     lives: bool = False
     watched: bool = False
     code: int | None = None
-
-    @property
-    def pid(self) -> int:
-        return int(self.record[0])
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class FarJobs:
         become = self._switch(command.user)
         values = far_run.clean(command, self.host, become)
         digest, data = _digest(command, values, log), far_run.stdin_of(command)
-        word = f"regctl-{hashlib.sha256(os.urandom(32)).hexdigest()[:32]}"
+        word = f"end-{secrets.token_hex(16)}"
         program = "unset LC_ALL\n" + shell.environment(values) + "umask 022\nexec 3<&-\ncd /\n"
         program += "unset n s o l PWD OLDPWD SHLVL\nexec " + " ".join(map(shell.quote, command.argv))
         arguments = (
@@ -123,7 +120,8 @@ class FarJobs:
         return ProcessInfo(pid, start, boot, "", argv)  # over already
 
     def _look(self, job_id: str) -> _Found | None:
-        answer = self.host.call("job_status", (f"{self.folder}/{checked_id(job_id)}",))
+        arguments = (f"{self.folder}/{checked_id(job_id)}",)
+        answer = self.host.call("job_status", arguments, helpers=("wait",))
         return None if answer.said == "absent" else _found(answer.rest)
 
     def status(self, job_id: str) -> JobStatus:

@@ -56,6 +56,7 @@ class PosixHost:
         self.become = become
         self._jobs = FarJobs(self, jobs_dir)
         self._identities: dict[str, Identity] = {}
+        self._numbers: dict[str, list[str]] = {}  # uid and gid of users over there
 
     # -- scripts ----------------------------------------------------------------------------------
 
@@ -74,12 +75,14 @@ class PosixHost:
             return ""
         if ours.uid != 0 or "setpriv" not in ours.tools:
             return f"sudo -n -u {user} --"
-        answer = self.call("user", (user,), become=become)
-        if answer.said != "ok":
-            raise UsageError(
-                f"there is no user {user!r} on {self.name}", hint="correct `user` in the site file"
-            )
-        uid, gid = answer.rest.split()
+        if user not in self._numbers:  # asked once: every verb begins with this
+            answer = self.call("user", (user,), become=become)
+            if answer.said != "ok":
+                raise UsageError(
+                    f"there is no user {user!r} on {self.name}", hint="correct `user` in the site file"
+                )
+            self._numbers[user] = answer.rest.split()
+        uid, gid = self._numbers[user]
         return f"setpriv --reuid={uid} --regid={gid} --init-groups --"
 
     def identity(self, user: str | None = None) -> Identity:

@@ -32,7 +32,6 @@ BOOT = (
 )
 FROM_STDIN = BOOT % ""
 FROM_THREE = BOOT % " <&3"
-CUT_OFF = 97  # exit code of a shell whose script did not arrive whole
 _FOLDER = Path(__file__).parent / "posix"
 
 

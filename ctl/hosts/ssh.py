@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,6 @@ _GLANCE = 0.2  # seconds between looks at an exit code that came while a child s
 _LINGER = 2.0  # seconds that we go on reading after the program ended
 _NO_REPLY = "Timeout opening channel"  # paramiko 5.1 of a peer that says neither yes nor no
 _AT_ONCE = 8  # channels; sshd allows ten in a connection unless told otherwise (MaxSessions)
-_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
 
 def _on_request(channel: Any, message: paramiko.Message) -> None:
@@ -316,19 +315,19 @@ class _Exchange:
     def _send(self) -> bool:
         channel = self.channel
         if self.sent == len(self.stdin):
-            if self.sent >= 0 and not channel.eof_sent:
+            if not channel.eof_sent:
                 channel.shutdown_write()
             return False
         if not channel.send_ready():
             return False
-        with suppress(TimeoutError):
-            try:
-                self.sent += channel.send(self.stdin[self.sent : self.sent + _CHUNK])
-            except OSError:
-                self.sent = len(self.stdin)  # the far side reads no more: its exit code says why
-                return False
-            return True
-        return False
+        try:
+            self.sent += channel.send(self.stdin[self.sent : self.sent + _CHUNK])
+        except TimeoutError:  # no room after all
+            return False
+        except OSError:
+            self.sent = len(self.stdin)  # the far side reads no more: its exit code says why
+            return False
+        return True
 
     def _receive(self) -> bool:
         moved = False

@@ -14,6 +14,7 @@ look() {
   { read -r code <"$job/exit"; } 2>/dev/null
   [ -z "$code" ] && [ -n "$lives$watched" ]
 }
+tell() { say job "claim=$claim" "record=$record" "lives=$lives" "watched=$watched" "code=$code"; }
 # patience (hundredths of a second), bytes: what job_status says as soon as the job runs no more or the
 # patience is over; then, of one that ended, the sizes of what it printed and the last bytes of both
 wait_for() {
@@ -25,7 +26,7 @@ wait_for() {
   done
   # it may have been written between the looks
   [ -n "$record" ] && [ -z "$code$lives$watched" ] && look
-  say job "claim=$claim" "record=$record" "lives=$lives" "watched=$watched" "code=$code"
+  tell
   [ -n "$record" ] && { [ -n "$code" ] || [ -z "$lives$watched" ]; } || exit 0
   last "$job/stdout"
   last "$job/stderr"
