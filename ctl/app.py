@@ -202,9 +202,11 @@ class App:
             raise UsageError(f"there is no output format {name!r}", hint=f"--output takes {names}")
 
     def _redact(self, text: str) -> str:
+        from ctl.secret import spellings
+
         for secret in tuple(self._doors.secrets) if self._doors else ():  # threads may fetch more meanwhile
             if len(secret) >= SHORTEST_REDACTED:
-                for spelling in _spellings(secret):
+                for spelling in sorted(spellings(secret), key=len, reverse=True):
                     text = text.replace(spelling, "***")
         return text
 
@@ -230,21 +232,6 @@ class App:
             what = f"the run {run.id} began at {run.started_at} and has not ended"
             hint = f"`regctl run show {run.id}`, then `regctl run resume {run.id}`"
             self.emit(Message(f"{what}: {hint}", "warning"))
-
-
-def _spellings(secret: str) -> list[str]:
-    """Return a secret as it is, as JSON spells it and as an address does; the longest first."""
-    import json
-    from urllib.parse import quote, quote_plus
-
-    spellings = {
-        secret,
-        json.dumps(secret)[1:-1],
-        quote(secret, safe=""),
-        quote_plus(secret),
-        repr(secret)[1:-1],
-    }
-    return sorted(spellings, key=len, reverse=True)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -1,6 +1,14 @@
-"""A value that must not be seen."""
+"""A value that must not be seen, and how it may be spelt where it must be blotted out."""
 
 from __future__ import annotations
+
+
+def spellings(secret: str) -> set[str]:
+    """Return a secret as it is, as JSON and Python spell it, and as an address does."""
+    import json
+    from urllib.parse import quote, quote_plus
+
+    return {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)}
 
 
 class Secret:

@@ -10,7 +10,8 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus
+
+from ctl.secret import spellings
 
 SHOWN = "***"
 SHORTEST = 4  # characters: a shorter value would blot out ordinary words
@@ -76,12 +77,8 @@ class Redactor:
 def _forms(value: str, users: tuple[str, ...]) -> Iterator[str]:
     """Yield the ways in which a value may be written: as it is, in JSON, in a URL, in base64, by lines."""
     for one in (value, value.strip(), *_long_lines(value)):
-        yield one
-        yield json.dumps(one)[1:-1]
+        yield from spellings(one)
         yield json.dumps(json.dumps(one)[1:-1])[1:-1]
-        yield repr(one)[1:-1]
-        yield quote(one, safe="")
-        yield quote_plus(one)
         yield one.encode().hex()
         for text in (one, *(f"{user}:{one}" for user in users)):
             for encode in (base64.b64encode, base64.urlsafe_b64encode):

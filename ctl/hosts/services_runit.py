@@ -31,6 +31,17 @@ _OBEY = 20.0  # seconds after KILL before we give up
 _SEARCHED = 200  # lines of the log that are searched for its last words
 
 
+def own_words(said: str) -> str:
+    """Return what `sv status` says of the service itself, without what it says of its log."""
+    return said.split("; run: log:")[0].split("; down: log:")[0]
+
+
+def process_id(words: str) -> str:
+    """Return the process that `sv status` names, "" for none."""
+    found = _PID.search(words)
+    return found[1] if found else ""
+
+
 class RunitService:
     """A supervised folder. `name` is its path, or its name below a usual place; `port` is the registry's."""
 
@@ -72,12 +83,12 @@ class RunitService:
 
     def _look(self) -> tuple[str, ProcessInfo | None]:
         """Return (what sv says of the service itself, its live process)."""
-        said = self._sv("status").split("; run: log:")[0].split("; down: log:")[0]
+        said = own_words(self._sv("status"))
         found = _STATUS.match(said)
         if found is None:
             raise CommandFailedError(f"runit on {self._host.name} says of {self._name}: {said[:200]}")
-        pid = _PID.search(found["rest"])
-        process = self._host.process(int(pid[1])) if found["state"] == "run" and pid else None
+        pid = process_id(found["rest"])
+        process = self._host.process(int(pid)) if found["state"] == "run" and pid else None
         return f"{found['state']}: {found['rest']}", process
 
     def state(self) -> ServiceState:

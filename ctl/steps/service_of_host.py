@@ -13,7 +13,8 @@ from pydantic import Field, field_validator
 
 from ctl.errors import CommandFailedError, Outcome, RefusedError, RegctlError
 from ctl.hosts.base import Command
-from ctl.hosts.services_runit import FOLDERS, PROGRAMS
+from ctl.hosts.services_runit import FOLDERS, PROGRAMS, own_words, process_id
+from ctl.hosts.services_systemd import parse_show
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, StepReport, Target, Undoable
 from ctl.report.model import Text
 
@@ -21,7 +22,6 @@ Verb = Literal["start", "stop", "restart", "reload"]
 WAIT = 60  # seconds that a manager may take for one verb
 _NAME = re.compile(r"[A-Za-z0-9/_.@:\\-]{1,200}\Z")
 _RUNIT_STATUS = re.compile(r"(run|down|finish|fail|warning): ")
-_PID = re.compile(r"\(pid (\d+)\)")
 # Finds sv and the service's folder where the usual ones are. After a restart it waits for another process: sv
 # counts in seconds, and takes a service that began in this very second for one that it has restarted (2.1.2).
 _SV = f"""\
@@ -172,12 +172,12 @@ class RunService(Undoable):
     def _standing(self, here: Target) -> Standing:
         if self.kind == "runit":
             _, words = self._ask(here, "status")
-            words = words.split("; run: log:")[0].split("; down: log:")[0]
-            state, pid = _RUNIT_STATUS.match(words), _PID.search(words)
+            words = own_words(words)
+            state = _RUNIT_STATUS.match(words)
             word = state[1] if state else "fail"
-            return Standing(word in ("run", "down", "finish"), word == "run", pid[1] if pid else "", words)
+            return Standing(word in ("run", "down", "finish"), word == "run", process_id(words), words)
         code, words = self._ask(here, "show")
-        facts = dict(line.split("=", 1) for line in words.splitlines() if "=" in line)
+        facts = parse_show(words)
         if code != 0 or facts.get("LoadState") != "loaded":
             return Standing(False, False, "", facts.get("LoadState", words))
         running = facts.get("ActiveState") in ("active", "reloading")
