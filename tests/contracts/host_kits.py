@@ -77,15 +77,30 @@ class HostKit(Protocol):
 
 
 @dataclass
-class LocalKit:
+class FolderKit:
+    """A host whose files and jobs lie in a folder of this machine."""
+
     folder: Path
 
     def __post_init__(self) -> None:
-        programs = make_programs(self.folder)
         self.jobs = self.folder / "jobs"
         self.root = str(self.folder / "root")
         os.mkdir(self.root)
-        self.host: Host = LocalHost("local", str(self.jobs), f"{programs}:/usr/bin:/bin")
+        self.host = self.made(f"{make_programs(self.folder)}:/usr/bin:/bin")
+
+    def made(self, search_path: str) -> Host:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End what a test left running, each by its own record."""
+        for job in self.jobs.iterdir() if self.jobs.is_dir() else ():
+            if not job.name.startswith("."):
+                self.host.kill_job(job.name, timedelta(0))
+
+
+class LocalKit(FolderKit):
+    def made(self, search_path: str) -> Host:
+        return LocalHost("local", str(self.jobs), search_path)
 
     def claim_only(self, job_id: str) -> None:
         self.jobs.mkdir(exist_ok=True)
@@ -95,12 +110,6 @@ class LocalKit:
     def lose(self, job_id: str) -> None:
         record = json.loads((self.jobs / job_id / "process.json").read_text())
         kill_both(record["supervisor_pid"], record["pid"])
-
-    def close(self) -> None:
-        """End what a test left running, each by its own record."""
-        for job in self.jobs.iterdir() if self.jobs.is_dir() else ():
-            if not job.name.startswith("."):
-                self.host.kill_job(job.name, timedelta(0))
 
 
 @dataclass
@@ -123,20 +132,11 @@ class MemoryKit:
         """Nothing outlives it."""
 
 
-@dataclass
-class ShellKit:
+class ShellKit(FolderKit):
     """A host behind a shell on this machine: every script, and no network."""
 
-    folder: Path
-
-    def __post_init__(self) -> None:
-        programs = make_programs(self.folder)
-        self.jobs = self.folder / "jobs"
-        self.root = str(self.folder / "root")
-        os.mkdir(self.root)
-        self.host: Host = PosixHost(
-            "far", self.shell(), str(self.jobs), search_path=f"{programs}:/usr/bin:/bin"
-        )
+    def made(self, search_path: str) -> Host:
+        return PosixHost("far", self.shell(), str(self.jobs), search_path=search_path)
 
     def shell(self) -> Shell:
         return HereShell("far")
@@ -149,12 +149,6 @@ class ShellKit:
     def lose(self, job_id: str) -> None:
         pid, _, _, supervisor, _ = (self.jobs / job_id / "record").read_text().split()
         kill_both(int(supervisor), int(pid))
-
-    def close(self) -> None:
-        """End what a test left running, each by its own record."""
-        for job in self.jobs.iterdir() if self.jobs.is_dir() else ():
-            if not job.name.startswith("."):
-                self.host.kill_job(job.name, timedelta(0))
 
 
 class BusyboxKit(ShellKit):

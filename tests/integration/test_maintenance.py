@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from ctl.recipes import runs
-from tests.support.images import image
 from tests.support.registry import RegistryServer
 from tests.support.site import SiteUnderTest
-from tests.support.transfer import Client, RefusedByRegistryError
+from tests.support.transfer import push_status
 from tests.support.two_nodes import TwoNodes
 
 pytestmark = [pytest.mark.registry]
@@ -63,7 +62,7 @@ class Maintained(TwoNodes):
             info = path.stat()
             found[str(path)] = (path.read_bytes(), info.st_mode, info.st_uid, info.st_mtime_ns)
             found[f"{path.parent}/"] = sorted(entry.name for entry in path.parent.iterdir())
-        found["pushes"] = [takes(self.server.url), takes(self.other.url)]
+        found["pushes"] = [push_status(self.server.url), push_status(self.other.url)]
         return found
 
     def status(self) -> dict[str, Any]:
@@ -75,16 +74,6 @@ class Maintained(TwoNodes):
 
     def kinds(self) -> list[str]:
         return sorted(finding["kind"] for finding in self.status()["findings"])
-
-
-def takes(url: str) -> int:
-    """Push; return 201, or the status that it was refused with."""
-    with Client(url) as client:
-        try:
-            client.push("team/app", "probe", image("probe"))
-        except RefusedByRegistryError as error:
-            return error.status
-    return 201
 
 
 @pytest.fixture
@@ -109,7 +98,7 @@ def test_on_closes_and_pauses_all_of_it_and_off_brings_the_same_back(site: Maint
     assert site.standing() == before
     found = on(site)
     assert (found["result"], found["registries"]["main"]["reason"]) == ("changed", "new disk")
-    assert [takes(site.server.url), takes(site.other.url)] == [405, 405]
+    assert [push_status(site.server.url), push_status(site.other.url)] == [405, 405]
     assert (site.cron.exists(), site.running.exists()) == (False, False)
     status = site.status()
     assert (status["state"], status["findings"]) == ("on", [])
@@ -131,10 +120,10 @@ def test_what_was_closed_or_stopped_before_stays_so(site: Maintained) -> None:
     assert {node["before"] for node in status["nodes"]} == {"read-only"}
     assert {timer["name"]: timer["before"] for timer in status["timers"]}["sync"] == "stopped"
     site.ok("maintenance", "off", "--yes")
-    assert [takes(site.server.url), takes(site.other.url)] == [405, 405]
+    assert [push_status(site.server.url), push_status(site.other.url)] == [405, 405]
     assert (site.cron.read_bytes(), site.running.exists()) == (CRON, False)
     site.ok("read-only", "off", "--yes")
-    assert takes(site.server.url) == 201
+    assert push_status(site.server.url) == 201
 
 
 def test_each_half_is_found_and_repaired_by_the_command_that_it_names(site: Maintained) -> None:
@@ -156,10 +145,10 @@ def test_each_half_is_found_and_repaired_by_the_command_that_it_names(site: Main
     closed = site.server.config_file.read_bytes()
     site.server.write_config()
     site.ok("service", "restart", "main/here", "--yes")
-    assert takes(site.server.url) == 201
+    assert push_status(site.server.url) == 201
     assert site.kinds() == ["node-writable"]
     site.ok("maintenance", "on", "--repair", "--yes")
-    assert (takes(site.server.url), site.server.config_file.read_bytes()) == (405, closed)
+    assert (push_status(site.server.url), site.server.config_file.read_bytes()) == (405, closed)
 
     # a file edited by hand: the edit is kept, and is there still when it is open again
     edited = closed.replace(b"version: 0.1\n", b"version: 0.1\n# moved to the new disk\n")

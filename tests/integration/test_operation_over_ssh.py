@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.images import image
 from tests.support.registry import RegistryServer
 from tests.support.sshd import SshServer
-from tests.support.transfer import Client, RefusedByRegistryError
+from tests.support.transfer import push_status
 from tests.support.two_nodes import TwoNodes
 
 pytestmark = [pytest.mark.registry]
@@ -48,23 +47,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneFar]:
         yield site
 
 
-def takes(url: str) -> int:
-    with Client(url) as client:
-        try:
-            client.push("team/app", "probe", image("probe"))
-        except RefusedByRegistryError as error:
-            return error.status
-    return 201
-
-
 def test_maintenance_reaches_the_far_node_and_its_timer(site: OneFar) -> None:
     config = site.other.config_file.read_bytes()
     on = site.ok("maintenance", "on", "--reason", "far", "--yes")
     assert on["state"] == "on"
-    assert ([takes(site.server.url), takes(site.other.url)], site.cron.exists()) == ([405, 405], False)
+    assert ([push_status(site.server.url), push_status(site.other.url)], site.cron.exists()) == (
+        [405, 405],
+        False,
+    )
     assert site.ok("maintenance", "status")["findings"] == []
     assert site.ok("maintenance", "off", "--yes")["state"] == "off"
-    assert ([takes(site.server.url), takes(site.other.url)], site.cron.read_bytes()) == ([201, 201], CRON)
+    assert ([push_status(site.server.url), push_status(site.other.url)], site.cron.read_bytes()) == (
+        [201, 201],
+        CRON,
+    )
     assert site.other.config_file.read_bytes() == config
 
 
@@ -96,6 +92,6 @@ def test_a_host_that_is_gone_is_a_half_and_a_failed_check(site: OneFar) -> None:
         )  # fmt: skip
         refused = site.regctl("maintenance", "on", "--yes")
         assert refused.exit_code == 7, str(refused)
-        assert takes(site.server.url) == 201
+        assert push_status(site.server.url) == 201
     finally:
         site.sshd.start()

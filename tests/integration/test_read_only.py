@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import programs
-from tests.support.images import image
 from tests.support.registry import RegistryServer
 from tests.support.site import SiteUnderTest
-from tests.support.transfer import RefusedByRegistryError
+from tests.support.transfer import push_status
 
 
 @pytest.fixture(
@@ -30,12 +29,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SiteUnderTe
 
 def push(site: SiteUnderTest, tag: str) -> int:
     """Push an image; return 201, or the status that it was refused with."""
-    with site.client() as client:
-        try:
-            client.push("team/app", tag, image(tag))
-        except RefusedByRegistryError as error:
-            return error.status
-    return 201
+    return push_status(site.server.url, tag)
 
 
 def standing(site: SiteUnderTest) -> tuple[bytes, int, int, int, list[str]]:

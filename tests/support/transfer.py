@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from tests.support import programs
-from tests.support.images import MANIFEST_TYPES, Image, write_oci_layout
+from tests.support.images import MANIFEST_TYPES, Image, image, write_oci_layout
 from tests.support.waiting import clean_environment
 
 
@@ -224,6 +224,16 @@ def skopeo_push(
         f"oci:{folder}:{tag}",
         f"docker://{address}/{repository}:{tag}",
     )
+
+
+def push_status(url: str, tag: str = "probe", repository: str = "team/app") -> int:
+    """Push an image to a node; return 201, or the status that it was refused with."""
+    with Client(url) as client:
+        try:
+            client.push(repository, tag, image(tag))
+        except RefusedByRegistryError as error:
+            return error.status
+    return 201
 
 
 def _expect(what: str, status: int, body: bytes, wanted: int) -> None:
