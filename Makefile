@@ -7,7 +7,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 SHARE := -n $(WORKERS) --dist worksteal
 PYTEST := $(BIN)/python -m pytest
-CODE := ctl tests tools
+CODE := ctl tests tools templates
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test install install-demo check lint format types layers docs pages unit integration \

@@ -17,6 +17,7 @@ def register_engines() -> Mapping[str, str]:
     return {
         "distribution": "ctl.engines.distribution:Distribution",
         "gitlab": "ctl.engines.gitlab:Gitlab",
+        "pulp": "ctl.engines.pulp:Pulp",
     }
 
 

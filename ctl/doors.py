@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ctl.catalog.store import CatalogStore
     from ctl.config.models import Node, Registry, Site, StorageChoice
+    from ctl.config.pulp import PulpRegistry
     from ctl.database.base import Database, ProgramResult
     from ctl.engines.base import Engine
     from ctl.hosts.base import Command, Host
@@ -61,7 +62,17 @@ class Doors:
 
     def registry(self, name: str) -> Registry:
         """Return a registry's description; UsageError names the ones there are."""
+        if name in self.site.pulps:
+            raise UsageError(
+                f"{name} is a Pulp: it has no configuration, storage or collector that regctl drives",
+                hint="what there is for it: regctl content, database migrate --registry, upgrade plan, status",
+            )
         found: Registry = _pick("registry", name, self.site.registries)
+        return found
+
+    def pulp(self, name: str) -> PulpRegistry:
+        """Return a Pulp's description; UsageError names the ones there are."""
+        found: PulpRegistry = _pick("Pulp", name, self.site.pulps)
         return found
 
     def node(self, registry: str, host: str) -> Node:

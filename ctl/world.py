@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ctl.catalog.store import CatalogStore
     from ctl.config.models import Node, Registry, Site
+    from ctl.config.pulp import PulpRegistry
     from ctl.database.base import Database
     from ctl.engines.base import Engine
     from ctl.hosts.base import Host
@@ -41,6 +42,10 @@ class World(Protocol):
 
     def registry(self, name: str) -> Registry:
         """Return a registry's description; UsageError names the ones there are."""
+        ...
+
+    def pulp(self, name: str) -> PulpRegistry:
+        """Return a Pulp's description; UsageError names the ones there are."""
         ...
 
     def node(self, registry: str, host: str) -> Node:

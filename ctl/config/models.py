@@ -7,12 +7,13 @@ that plugins can add engines and storage drivers without touching this file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    PrivateAttr,
     StringConstraints,
     Tag,
     create_model,
@@ -25,6 +26,9 @@ from ctl.config.fields import SECRET_PREFIXES as SECRET_PREFIXES
 from ctl.config.fields import AbsolutePath, Argv, Name, NonEmpty, Port, SecretReference, Url, wrong
 from ctl.config.fields import Model as Model
 from ctl.config.rolling import Drain, Moved, UpgradeTo, on_their_new_programs
+
+if TYPE_CHECKING:
+    from ctl.config.pulp import PulpRegistry
 
 
 class Host(Model):
@@ -222,6 +226,22 @@ class Site(Model):
     maintenance: Maintenance = Maintenance()  # of every registry, beside what each names itself
     registries: dict[Name, Registry]
 
+    _pulps: dict[str, PulpRegistry] = PrivateAttr(default_factory=dict)
+
+    @property
+    def pulps(self) -> Mapping[str, PulpRegistry]:
+        """The registries whose engine is `pulp`; they are none of `registries`, see `ctl.config.pulp`."""
+        return self._pulps
+
+    @model_validator(mode="after")
+    def _kept_apart(self) -> Site:
+        described: dict[str, Any] = dict(self.registries)
+        self._pulps = {name: one for name, one in described.items() if not isinstance(one, Registry)}
+        self.__dict__["registries"] = {
+            name: one for name, one in described.items() if isinstance(one, Registry)
+        }
+        return self
+
 
 ENGINES: Mapping[str, type[Registry]] = {"distribution": DistributionRegistry, "gitlab": GitlabRegistry}
 DRIVERS: Mapping[str, type[Model]] = {"filesystem": FilesystemStorage}
@@ -235,13 +255,13 @@ def site_model(
     `engines` maps a value of `engine` to a subclass of Registry with that Literal; `drivers` maps a storage
     driver's name to the model of its settings.
     """
+    from ctl.config.pulp import PulpRegistry
+
     storage = _storage_type(drivers)
     narrowed = tuple(
         create_model(engine.__name__, __base__=engine, storage=(storage, ...)) for engine in engines.values()
     )
-    one_of: Any = narrowed[0]
-    if len(narrowed) > 1:
-        one_of = Annotated[Union[narrowed], Field(discriminator="engine")]  # noqa: UP007 - built at run time
+    one_of: Any = Annotated[Union[(*narrowed, PulpRegistry)], Field(discriminator="engine")]
     return create_model("Site", __base__=Site, registries=(dict[Name, one_of], ...))
 
 

@@ -40,6 +40,7 @@ def schema_report(model: type[BaseModel]) -> Report:
 def _shown(loaded: LoadedSite) -> dict[str, Any]:
     """Return the site with the defaults that apply, references as they are, anything else secret hidden."""
     site: dict[str, Any] = loaded.site.model_dump(mode="json", exclude_none=False)
+    pulps = {name: one.model_dump(mode="json", exclude_none=True) for name, one in loaded.site.pulps.items()}
     for registry in site["registries"].values():
         inline = [path for path, value in secret_leaves(registry["config"]) if not is_reference(value)]
         if inline:  # refused when a site is read; a plugin's model may not
@@ -48,7 +49,7 @@ def _shown(loaded: LoadedSite) -> dict[str, Any]:
     trimmed["registries"] = {
         name: {**_without_none({**registry, "config": {}}), "config": registry["config"]}
         for name, registry in site["registries"].items()
-    }
+    } | pulps
     return trimmed
 
 

@@ -80,6 +80,10 @@ class MemoryWorld:
         """Return a registry's description."""
         return _named("registry", self.site.registries, name)
 
+    def pulp(self, name: str) -> Any:
+        """Return a Pulp's description."""
+        return _named("Pulp", self.site.pulps, name)
+
     def node(self, registry: str, host: str) -> Any:
         """Return the description of a registry's node on a host."""
         return _named("node", {node.host: node for node in self.registry(registry).nodes}, host)

@@ -1,0 +1,86 @@
+"""How one Pulp stands: what is installed, what is pending, what is left to do, how long it will take.
+
+Only reads: all questions stand in one read-only transaction. REQUEST: sample (manifests that are computed in
+memory to learn this machine's speed), files (whether each file that will be opened is looked for).
+"""
+
+
+def pending():
+    """Return the migrations that `migrate` would apply, as Django's own executor says."""
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    executor.loader.check_consistent_history(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, backwards in plan if not backwards]
+
+
+def named(known):
+    """Return how many manifests each pre-migration still has to do."""
+    return {name: Manifest.objects.filter(left).count() for name, left in needs(known).items()}
+
+
+def hindered(manifests, look_for_files):
+    """Count the manifests that cannot be done, by their reason."""
+    found = {}
+    for row in kept_files(manifests):
+        if not look_for_files:
+            row = {**row, "file": None if row["file"] is None else "", "config_file": row["config_file"]}
+            why = "lost" if not row["has_data"] and row["file"] is None else ""
+            if not why and row["needs_config"] and row["config_file"] is None:
+                why = "config-not-stored"
+        else:
+            why = hindrance(row)
+        if why:
+            found[why] = found.get(why, 0) + 1
+    return found
+
+
+def pace(manifests, count):
+    """Return (seconds for one manifest, how many were tried): computed in memory, spread over all of them."""
+    pks = list(manifests.order_by("pk").values_list("pk", flat=True))
+    runner = command()
+    if not pks or runner is None or not count:
+        return None, 0
+    step = max(1, len(pks) // count)
+    chosen = pks[::step][:count]
+    tried(runner, chosen[0])  # the first one loads what all of them need
+    began = time.monotonic()
+    for pk in chosen:
+        tried(runner, pk)
+    return (time.monotonic() - began) / len(chosen), len(chosen)
+
+
+def survey():
+    """Answer everything."""
+    facts = {"versions": versions(), "mode": mode(), "cache": bool(getattr(settings, "CACHE_ENABLED", False))}
+    facts["domains"] = bool(getattr(settings, "DOMAIN_ENABLED", False))
+    with transaction.atomic():
+        read_only()
+        known = columns()
+        facts["total"] = Manifest.objects.count()
+        left = todo(known)
+        facts["columns"] = sorted({"labels", "data", "type"} & known)
+        facts["named"] = named(known)
+        facts["remaining"] = None if left is None else left.count()
+        facts["hindered"] = {} if left is None else hindered(left, REQUEST.get("files", True))
+        facts["relinkable"] = 0 if left is None else relinkable(left).count()
+        facts["cleanups"] = cleanups()
+        whole = known == {field.name for field in Manifest._meta.local_concrete_fields}
+        seconds, count = pace(left, REQUEST.get("sample", 0)) if left is not None and whole else (None, 0)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %s "
+                "AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+                [LOCK],
+            )
+            facts["preparing"] = cursor.fetchone()[0] > 0
+    facts["sampled"], facts["seconds_each"] = count, seconds
+    try:
+        facts["pending"], facts["history"] = pending(), ""
+    except Exception as error:
+        facts["pending"], facts["history"] = [], f"{type(error).__name__}: {error}"[:500]
+    say("survey", startup=round(age(), 3), **facts)
+
+
+survey()
