@@ -65,7 +65,7 @@ class Doors:
         if name in self.site.pulps:
             raise UsageError(
                 f"{name} is a Pulp: it has no configuration, storage or collector that regctl drives",
-                hint="what there is for it: regctl content, database migrate --registry, upgrade plan, status",
+                hint="for it there are: regctl content, database migrate --registry, upgrade plan, status",
             )
         found: Registry = _pick("registry", name, self.site.registries)
         return found

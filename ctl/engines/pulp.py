@@ -1,8 +1,8 @@
 """Pulp with its container plugin, driven through its own manager: calls, questions and answers as values.
 
-What is asked of a Pulp runs inside `pulpcore-manager shell` over there (templates/pulp/), so that only its own
-models and its own commands touch its data. The program text goes in on standard input: no argument is long,
-and none holds a value of the site. Facts of versions: see `ctl.engines.pulp_releases`.
+What is asked of a Pulp runs inside `pulpcore-manager shell` over there (templates/pulp/), so that only its
+own models and its own commands touch its data. The program text goes in on standard input: no argument is
+long, and none holds a value of the site. Facts of versions: see `ctl.engines.pulp_releases`.
 """
 
 from __future__ import annotations
