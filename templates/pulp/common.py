@@ -12,7 +12,8 @@ import json
 import os
 import time
 
-from django.db import connection
+from django.conf import settings  # noqa: F401 - used by what follows
+from django.db import connection, transaction  # noqa: F401 - as above
 from django.db.models import Exists, F, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Concat
 from pulp_container.app.models import Manifest
