@@ -213,8 +213,9 @@ def used_in(pks):
     from pulpcore.app.models import RepositoryContent
 
     parents = {}
-    for child, parent in ManifestListManifest.objects.filter(image_manifest__in=pks).values_list(
-        "image_manifest", "manifest_list"
+    # Pulp fills these two the wrong way round: `image_manifest` is the index, `manifest_list` what it lists.
+    for child, parent in ManifestListManifest.objects.filter(manifest_list__in=pks).values_list(
+        "manifest_list", "image_manifest"
     ):
         parents.setdefault(str(parent), []).append(str(child))
     found = {str(pk): {} for pk in pks}
