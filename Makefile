@@ -23,10 +23,11 @@ test: install ## install what is needed, then all checks and tests
 	@$(MAKE) --no-print-directory lint types layers
 	REGCTL_TEST_REQUIRE=1 $(PYTEST) $(SHARE) tests
 
-install: ## what `make test` needs: Debian packages, .venv, registry 3.x where Go is
+install: ## what `make test` needs: Debian packages, .venv, a Pulp, registry 3.x where Go is
 	@bash tools/packages.sh test
 	@bash tools/environment.sh dev
 	@bash tools/registry3.sh
+	@bash tools/pulp.sh 24
 
 install-demo: ## what `make demo` needs
 	@bash tools/packages.sh demo
@@ -62,6 +63,7 @@ acceptance: ## the installed command, from end to end
 	REGCTL_TEST_REQUIRE=1 $(PYTEST) $(SHARE) tests/acceptance
 
 soak: install ## full sizes and long loops
+	@bash tools/pulp.sh 18 20 27
 	REGCTL_TEST_REQUIRE=1 $(PYTEST) -m soak tests
 
 bench: install ## figures side by side, against the registry's own tools

@@ -34,6 +34,7 @@ _NEEDED: dict[str, Callable[[], str]] = {
     "distribution3": programs.registry3,
     "gitlab": programs.gitlab_registry,
     "postgres": programs.postgres_bin,
+    "pulp": programs.pulp,
     "skopeo": lambda: programs.find("skopeo"),
     "strace": lambda: programs.find("strace"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -47,6 +48,17 @@ def gitlab_registry() -> str:
     path = Path(given) if given else Path(cache) / "registry-maintain" / "test" / "gitlab-registry"
     if not os.access(path, os.X_OK):
         raise MissingProgramError("GitLab's registry", "name its binary in REGCTL_TEST_GITLAB_REGISTRY")
+    return str(path)
+
+
+def pulp(line: str = "24") -> str:
+    """Return the virtual environment of a real Pulp: of `make install` for 24, of `make soak` for others."""
+    pins = Path(__file__).resolve().parents[2] / "requirements" / f"pulp-{line}.txt"
+    name = f"{line}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    path = Path(cache) / "registry-maintain" / "test" / "pulp" / name
+    if not (path / ".installed").exists():
+        raise MissingProgramError(f"Pulp 2.{line}", f"run `tools/pulp.sh {line}`")
     return str(path)
 
 

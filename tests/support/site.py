@@ -44,8 +44,58 @@ class Done:
         return f"exit {self.exit_code}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
 
 
+class RegctlCalls:
+    """What calls regctl on the site file of a folder."""
+
+    folder: Path
+
+    @property
+    def site_file(self) -> Path:
+        """The site file."""
+        return self.folder / "site.yml"
+
+    def command(self, *arguments: str) -> list[str]:
+        """The argv of a call."""
+        return [sys.executable, "-m", "ctl", "--site", str(self.site_file), *arguments]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a call."""
+        return clean_environment(PYTHONPATH=str(REPOSITORY_ROOT), **more)
+
+    def regctl(
+        self, *arguments: str, output: str = "json", timeout: float = 120.0, **environment: str
+    ) -> Done:
+        """Run regctl to its end."""
+        done = subprocess.run(
+            self.command("--output", output, *arguments),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            env=self.environment(**environment),
+            cwd=self.folder,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *arguments: str, output: str = "json", **environment: str) -> subprocess.Popen[bytes]:
+        """Start regctl and return at once; the caller waits for it or kills it."""
+        return subprocess.Popen(
+            self.command("--output", output, *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment(**environment),
+            cwd=self.folder,
+        )
+
+    def ok(self, *arguments: str, **options: Any) -> dict[str, Any]:
+        """Run regctl, demand exit 0, return its JSON object."""
+        done = self.regctl(*arguments, **options)
+        assert done.exit_code == 0, str(done)
+        return done.json
+
+
 @dataclass
-class SiteUnderTest:
+class SiteUnderTest(RegctlCalls):
     """One registry (its process kept by regctl), one site file, one state folder.
 
     `server` describes the registry; it is never started by the test's own hands. Use as a context manager:
@@ -58,11 +108,6 @@ class SiteUnderTest:
     binary: str = ""  # another binary for the node, such as a wrapper
     overlay: dict[str, Any] = field(default_factory=dict)
     engine: str = "distribution"
-
-    @property
-    def site_file(self) -> Path:
-        """The site file."""
-        return self.folder / "site.yml"
 
     @cached_property
     def state_dir(self) -> Path:
@@ -108,48 +153,9 @@ class SiteUnderTest:
         self.site_file.chmod(0o640)
         return self
 
-    def command(self, *arguments: str) -> list[str]:
-        """The argv of a call."""
-        return [sys.executable, "-m", "ctl", "--site", str(self.site_file), *arguments]
-
-    def environment(self, **more: str) -> dict[str, str]:
-        """The environment of a call."""
-        return clean_environment(PYTHONPATH=str(REPOSITORY_ROOT), **more)
-
-    def regctl(
-        self, *arguments: str, output: str = "json", timeout: float = 120.0, **environment: str
-    ) -> Done:
-        """Run regctl to its end."""
-        done = subprocess.run(
-            self.command("--output", output, *arguments),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            env=self.environment(**environment),
-            cwd=self.folder,
-        )
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    def start(self, *arguments: str, output: str = "json", **environment: str) -> subprocess.Popen[bytes]:
-        """Start regctl and return at once; the caller waits for it or kills it."""
-        return subprocess.Popen(
-            self.command("--output", output, *arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self.environment(**environment),
-            cwd=self.folder,
-        )
-
     def client(self) -> Client:
         """A client of the registry."""
         return Client(self.server.url)
-
-    def ok(self, *arguments: str, **options: Any) -> dict[str, Any]:
-        """Run regctl, demand exit 0, return its JSON object."""
-        done = self.regctl(*arguments, **options)
-        assert done.exit_code == 0, str(done)
-        return done.json
 
     def __enter__(self) -> SiteUnderTest:
         self.write()
