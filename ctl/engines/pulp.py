@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 _FUTURE = "from __future__ import annotations\n"
 _READ = "import sys; exec(compile(sys.stdin.read(), 'regctl', 'exec'))"
 _MARK = '{"regctl": '
+_ALSO = {  # what some of the programs share, after `common`
+    "keep": ("copies",),
+    "restore": ("copies",),
+    "prepare": ("holding",),
+    "whole": ("holding",),
+}
 
 
 class Pulp:
@@ -43,7 +49,8 @@ def question(
     from dataclasses import replace
 
     asked = json.dumps(json.dumps(dict(request)))  # JSON's string is one of Python's, too
-    parts = [read_resource("templates", f"pulp/{part}.py").replace(_FUTURE, "") for part in ("common", name)]
+    named = ("common", *_ALSO.get(name, ()), name)
+    parts = [read_resource("templates", f"pulp/{part}.py").replace(_FUTURE, "") for part in named]
     text = "\n".join((f"REQUEST = __import__('json').loads({asked})", *parts))
     command = manager_command(node, "shell", "-c", _READ, timeout=timeout)
     return replace(command, stdin=text.encode())

@@ -90,7 +90,7 @@ class RunProgram(Step):
 
         CommandFailedError for a non-zero exit code, UnknownEffectError where its end is not known.
         """
-        notes = here.run.notes("RunProgram")
+        notes = self._notes(here)
         ended = notes.get("ended")
         if isinstance(ended, Mapping):  # killed after its end was journaled
             if not ended["rest"]:
@@ -107,17 +107,20 @@ class RunProgram(Step):
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
         """Always go on: the id in the journal finds what was begun, and begins nothing again."""
-        return "partial" if here.run.notes("RunProgram").get("job") else "pending"
+        return "partial" if self._notes(here).get("job") else "pending"
 
     def settle(self, here: Target, before: Before) -> None:
         """End what an interrupted attempt left running; raises where that cannot be proved."""
         if self.goes_on:
             return  # nothing is built on its being over, and its end is still to be had by its id
-        job = here.run.notes("RunProgram").get("job")
-        if job and not here.run.notes("RunProgram").get("ended"):
+        job = self._notes(here).get("job")
+        if job and not self._notes(here).get("ended"):
             here.world.host(self.host_name).kill_job(str(job), GRACE)
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _notes(self, here: Target) -> Mapping[str, Json]:
+        return here.run.notes("RunProgram")
 
     def _run(self, here: Target, notes: Mapping[str, Json], command: Command) -> JobEnd:
         """Run it under an id that is journaled before."""

@@ -42,8 +42,9 @@ def key_of(timer: AnyTimer) -> str:
 
 
 def timers_of(site: Site, registry: str) -> list[AnyTimer]:
-    """Return what maintenance of a registry pauses: the site's timers and its own, each once."""
-    named = (*site.maintenance.timers, *site.registries[registry].maintenance.timers)
+    """Return what maintenance of a registry (or a Pulp) pauses: the site's timers and its own, each once."""
+    own = site.pulps[registry] if registry in site.pulps else site.registries[registry]
+    named = (*site.maintenance.timers, *own.maintenance.timers)
     return list({key_of(timer): timer for timer in named}.values())
 
 
