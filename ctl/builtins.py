@@ -65,6 +65,7 @@ def register_steps() -> Mapping[str, str]:
         "open-edited": "ctl.steps.maintenance_repair:OpenEdited",
         "out-of-rotation": "ctl.steps.out_of_rotation:OutOfRotation",
         "pause-timer": "ctl.steps.pause_timer:PauseTimer",
+        "prepare-content": "ctl.steps.prepare_content:PrepareContent",
         "prepare-import": "ctl.steps.import_prepare:PrepareImport",
         "prepare-tree": "ctl.steps.write_tree:PrepareTree",
         "prove-backend": "ctl.steps.prove_backend:ProveBackend",

@@ -27,7 +27,7 @@ def locked(steps: Iterable[Step], world: World) -> Iterator[str]:
         if isinstance(step, Remedied):
             yield from locked([step.looking(), step.mending()], world)
             continue
-        for kind in ("registry", "database"):
+        for kind in ("registry", "database", "pulp"):
             name = getattr(step, kind, None) if kind in type(step).model_fields else None
             if isinstance(name, str) and name:
                 yield f"{kind}/{name}"
