@@ -45,6 +45,7 @@ def register_steps() -> Mapping[str, str]:
         "demand-verified": "ctl.steps.demand_verified:DemandVerified",
         "empty-metadata": "ctl.steps.empty_metadata:EmptyMetadata",
         "end-maintenance": "ctl.steps.enter_maintenance:EndMaintenance",
+        "end-preparing": "ctl.steps.abort_content:EndPreparing",
         "enter-maintenance": "ctl.steps.enter_maintenance:EnterMaintenance",
         "faster-gc": "ctl.steps.faster_gc:FasterGc",
         "follow-queues": "ctl.steps.follow_queues:FollowQueues",

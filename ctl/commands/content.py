@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.content_prepare import prepare
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ _hosts = click.option(
 @click.group("content")
 def command() -> None:
     """Prepare the content of a Pulp before the upgrade that needs it, while it serves."""
+
+
+command.add_command(prepare)
 
 
 @command.command("status")

@@ -1,0 +1,105 @@
+"""`regctl content prepare`: do what is left, on the server and on every proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ctl.context import pass_context
+
+if TYPE_CHECKING:
+    from ctl.context import Context
+
+
+@click.command("prepare")
+@click.argument("registry", required=False)
+@click.option(
+    "--host", "hosts", multiple=True, metavar="HOST", help="Only this host; repeatable. Else all of them."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="N",
+    help="At most so many manifests a second on each host. [default: as fast as it goes]",
+)
+@click.option(
+    "--pause-when-load",
+    "load",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="LOAD",
+    help="Rest while the host's load average of one minute is above this.",
+)
+@click.option(
+    "--chunk",
+    type=click.IntRange(min=1, max=1000),
+    metavar="N",
+    help="Manifests in one transaction. [default: as the site says, 200]",
+)
+@click.option(
+    "--canary", type=click.IntRange(min=0), default=0, metavar="N", help="So many hosts first, alone."
+)
+@click.option(
+    "--at-once",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Hosts side by side.",
+)
+@click.option(
+    "--max-fail",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Begin on no further host once more than N have failed or are unreachable.",
+)
+@click.option(
+    "--abort", is_flag=True, help="End what is at work, begun from wherever: after the manifests at work."
+)
+@pass_context
+def prepare(
+    context: Context,
+    registry: str | None,
+    hosts: tuple[str, ...],
+    rate: float,
+    load: float,
+    chunk: int | None,
+    canary: int,
+    at_once: int,
+    max_fail: int,
+    abort: bool,
+) -> None:
+    """Prepare the old content of REGISTRY, while it serves: only what is left, in small transactions.
+
+    A job on each host, which outlives the connection and regctl itself; what it has done is never half-done,
+    whatever ends it, and the same command goes on from there. Ctrl-C lets the manifests at work be finished.
+    Exit code 3 where something could not be done, 5 where somebody else prepares there, 7 where a host or
+    its PostgreSQL stays away.
+    """
+    from ctl.commands.content_options import pulp_name
+    from ctl.steps.content_prepare_report import prepare_report
+    from ctl.steps.content_recipe import Asked, content_recipe
+    from ctl.steps.content_survey import survey
+
+    name = pulp_name(context, registry)
+    if abort:
+        _abort(context, name, hosts)
+        return
+    surveys = survey(context.world, name, hosts)
+    asked = Asked(rate, load, chunk, canary, at_once, max_fail)
+    run = context.run(content_recipe(context.world, name, surveys, asked))
+    context.show(prepare_report(name, surveys, run, rate=rate))
+
+
+def _abort(context: Context, name: str, hosts: tuple[str, ...]) -> None:
+    from ctl.steps.abort_content import abort_recipe, abort_report, at_work, running
+    from ctl.steps.pulp_doors import pulp_nodes
+
+    pulp_nodes(context.world, name, hosts)  # a host that is none of its hosts is a mistake
+    found = running(context.world, at_work(context.world, name, hosts))
+    run = context.run(abort_recipe(name, found)) if found else None
+    context.show(abort_report(name, found, run))
