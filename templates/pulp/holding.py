@@ -154,9 +154,9 @@ def own_app():
 
 def part_from_app():
     """Take the app away that this process was, if it was one."""
-    from pulpcore.app.models import AppStatus
+    with contextlib.suppress(Exception):  # older releases have none
+        from pulpcore.app.models import AppStatus
 
-    with contextlib.suppress(Exception):
         app = AppStatus.objects.current()
         if app is not None:
             AppStatus.objects.filter(pk=app.pk).delete()
@@ -299,6 +299,8 @@ def end(work, state, why):
         except AWAY as error:
             state, why = "away", f"{type(error).__name__}: {error}".strip()[:300]
     part_from_app()
-    say("end", state=state, why=why, remaining=remaining, cache=cache, left=left, **work.facts(last=True))
+    say(
+        "end", state=state, why=why, remaining=remaining, cache=cache, leftovers=left, **work.facts(last=True)
+    )
     codes = {"failed": 1, "locked": 5, "busy": 5, "stopped": 6, "away": 7}
     raise SystemExit(codes.get(state, 3 if remaining else 0))
