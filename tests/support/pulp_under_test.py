@@ -132,7 +132,7 @@ class PulpUnderTest:
         """Run Pulp's own command for old content."""
         return self.call("container-handle-image-data")
 
-    def ask(self, name: str, **request: object) -> tuple[int, list[dict[str, Any]]]:
+    def ask(self, name: str, /, **request: object) -> tuple[int, list[dict[str, Any]]]:
         """Put a question of templates/pulp to it by hand; return the exit code and all answers."""
         asked = question(self.node(), name, request)
         assert isinstance(asked.stdin, bytes)
@@ -141,7 +141,7 @@ class PulpUnderTest:
         assert found or done.returncode, done.stderr.decode()
         return done.returncode, found
 
-    def start(self, name: str, log: Path, **request: object) -> subprocess.Popen[bytes]:
+    def start(self, name: str, log: Path, /, **request: object) -> subprocess.Popen[bytes]:
         """Put a question and return at once; its answers come into the file `log`."""
         asked = question(self.node(), name, request)
         assert isinstance(asked.stdin, bytes)
@@ -158,7 +158,7 @@ class PulpUnderTest:
                 start_new_session=True,
             )
 
-    def run(self, program: str, **request: object) -> dict[str, Any]:
+    def run(self, program: str, /, **request: object) -> dict[str, Any]:
         """Run a text inside its manager's shell, REQUEST set; return its last answer."""
         head = f"REQUEST = __import__('json').loads({json.dumps(json.dumps(request))})\n"
         words = ("shell", "-c", "import sys; exec(compile(sys.stdin.read(), 'test', 'exec'), globals())")
