@@ -77,7 +77,7 @@ def _host(
         "reason": reason,
         "done": done,
         **left,
-        "left": list(figures.get("left") or ()),
+        "leftovers": list(figures.get("leftovers") or ()),
         "way": figures.get("way") or ("whole" if one.mode == "whole" else "chunks"),
         "seconds": seconds,
         "worked_seconds": float(figures.get("worked_seconds") or figures.get("worked") or seconds),
@@ -122,8 +122,8 @@ def _blocks(hosts: Sequence[Mapping[str, Any]], run: RunReport) -> tuple[Block, 
             blocks.append(
                 Text(f"{host['host']}: by Pulp's whole command in one transaction, for want of parts of it")
             )
-        if host["left"]:
-            blocks.append(Text(f"{host['host']}: {left_told(int(host['remaining'] or 0), host['left'])}"))
+        if host["leftovers"]:
+            blocks.append(Text(f"{host['host']}: {left_told(int(host['remaining'] or 0), host['leftovers'])}"))
     if hosts and not planned and all(host["result"] == "not-applicable" for host in hosts):
         blocks.append(Text("nothing was run"))
     return tuple(blocks)

@@ -59,6 +59,14 @@ class PrepareContent(Step):
         self._looked = one
         return self
 
+    def __eq__(self, other: object) -> bool:
+        """Two are equal if their arguments are: what was seen beforehand is none of them."""
+        return isinstance(other, PrepareContent) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        """Go with equality."""
+        return hash((self.pulp, self.host_name))
+
     def title(self) -> str:
         """Say what is prepared where."""
         return f"prepare the content of {self.pulp} on {self.host_name}"
@@ -215,7 +223,7 @@ class PrepareContent(Step):
         one = survey(here.world, self.pulp, (self.host_name,), sample=0)[0]
         seconds = float(ended.get("seconds", 0.0))
         figures: dict[str, Json] = {
-            **{key: ended.get(key) for key in ("host", "way", "done", "jobs", "left", "cache")},
+            **{key: ended.get(key) for key in ("host", "way", "done", "jobs", "leftovers", "cache")},
             "seconds": seconds,
             "worked_seconds": ended.get("worked", seconds),
             "rate_per_second": round(ended["done"] / seconds, 1) if seconds else 0.0,
@@ -225,7 +233,7 @@ class PrepareContent(Step):
         if one.unreachable:
             warnings.append(f"done by its own word, and it could not be proved: {one.unreachable}")
         elif one.remaining:
-            warnings.append(left_told(one.remaining, ended.get("left") or []))
+            warnings.append(left_told(one.remaining, ended.get("leftovers") or []))
         if ended.get("cache"):
             warnings.append(f"Pulp's cache could not be emptied: {ended['cache']}")
         return StepReport(figures, changed=bool(ended["done"]), warnings=tuple(warnings))

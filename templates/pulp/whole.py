@@ -71,7 +71,15 @@ def prepare():
     found = hindered()
     if found:
         reasons = ", ".join(f"{count} {why}" for why, count in sorted(found.items()))
-        say("end", state="hindered", why=reasons, remaining=None, cache="", left=[], **work.facts(last=True))
+        say(
+            "end",
+            state="hindered",
+            why=reasons,
+            remaining=None,
+            cache="",
+            leftovers=[],
+            **work.facts(last=True),
+        )
         raise SystemExit(6)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, at_once)
