@@ -68,7 +68,9 @@ class Work:
         chosen = Manifest.objects.filter(pk__in=pks)
         with transaction.atomic():
             before = bare(chosen)
-            done = self.runner.update_manifests(chosen)
+            # An index asks the database for the kinds of those it lists: they must be saved before it.
+            done = self.runner.update_manifests(chosen.exclude(media_type__in=LISTS))
+            done += self.runner.update_manifests(chosen.filter(media_type__in=LISTS))
             lost = bare(chosen) - before
             if lost > 0:
                 raise Unsafe(f"Pulp's own code would leave {lost} with neither text nor file")
