@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,18 +22,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def pulp_lab(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulpLab]:
+def pulp_lab(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> PulpLab:
     """Makes Pulps 2.24: `pulp_lab.clone(Seed(images=60))`, each with a database and files of its own."""
     require(programs.pulp)
-    lab = PulpLab(postgres_server, tmp_path_factory.mktemp("pulp"))
-    yield lab
-    lab.close()
+    return PulpLab(postgres_server, tmp_path_factory.mktemp("pulp"))  # their databases go with the server
 
 
 @pytest.fixture(scope="session")
 def pulp_labs(
     postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], PulpLab]]:
+) -> Callable[[str], PulpLab]:
     """Make labs of other releases: `pulp_labs("18")`."""
     made: dict[str, PulpLab] = {}
 
@@ -43,6 +41,4 @@ def pulp_labs(
             made[line] = PulpLab(postgres_server, tmp_path_factory.mktemp(f"pulp{line}"), line)
         return made[line]
 
-    yield lab
-    for one in made.values():
-        one.close()
+    return lab

@@ -57,7 +57,6 @@ class PulpLab:
         version = Path(programs.postgres_bin()).parent.name
         self._kept = environment.parent / "data" / f"{environment.name}-pg{version}"
         self._count = 0
-        self._databases: list[str] = []
 
     def clone(self, seed: Seed | None = None, **settings: object) -> PulpUnderTest:
         """Make a Pulp with a database and files of its own; `settings` are laid over the usual ones."""
@@ -75,18 +74,10 @@ class PulpLab:
     def drop(self, pulp: PulpUnderTest) -> None:
         """Forget a Pulp; nothing of it may run any more."""
         self.server.drop_database(pulp.database.name)
-        self._databases.remove(pulp.database.name)
         shutil.rmtree(pulp.folder, ignore_errors=True)
-
-    def close(self) -> None:
-        """Forget all of them."""
-        for name in self._databases:
-            self.server.drop_database(name)
-        self._databases.clear()
 
     def _pulp(self, database: DatabaseAddress, settings: Mapping[str, object]) -> PulpUnderTest:
         self._count += 1
-        self._databases.append(database.name)
         folder = self.folder / f"pulp{self.line}-{self._count}"
         folder.mkdir(parents=True)
         pulp = PulpUnderTest(self.programs, folder, database, {}, free_port(), free_port())
