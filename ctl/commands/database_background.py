@@ -162,5 +162,7 @@ def _choose(context: Context, name: str | None, registry: str | None) -> Chosen:
         raise UsageError(
             f"{name} is no metadata database of a GitLab registry", hint=f"there is: {', '.join(known)}"
         )
+    if registry is not None:
+        context.world.registry(registry)  # a Pulp has none
     chosen = choose(context, name, registry)
     return Chosen((), chosen.metadata)

@@ -9,6 +9,8 @@ import click
 from ctl.commands.database_options import node as node_option
 from ctl.commands.database_options import wait as wait_option
 from ctl.commands.database_targets import choose, in_use, refuse_nonsense, run_steps
+from ctl.commands.pulp_migrations import named_only, refuse_down, reports
+from ctl.commands.pulp_migrations import up as pulp_up
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 _one = click.option("--database", "name", metavar="NAME", help="A database of the site, by its name.")
 _registry = click.option(
-    "--registry", metavar="NAME", help="The metadata database of this registry, migrated by its program."
+    "--registry",
+    metavar="NAME",
+    help="The metadata database of this registry, or the databases of this Pulp: migrated by its program.",
 )
 _limit = click.option(
     "--limit",
@@ -58,7 +62,8 @@ def migrate() -> None:
     """Bring a database's schema up to date, or take migrations back.
 
     regctl's own databases get regctl's migrations. The metadata database of a GitLab registry gets those of
-    the registry's program, which regctl runs, watches and proves.
+    the registry's program, and the databases of a Pulp's hosts those of Pulp's manager: regctl runs these,
+    watches and proves them.
     """
 
 
@@ -93,9 +98,12 @@ def up(
     from ctl.steps.migrate_metadata import MigrateMetadata
 
     chosen = choose(context, name, registry)
-    refuse_nonsense(chosen, post_limit, node, skip_post_deployment)
+    refuse_nonsense(chosen, post_limit, node, skip_post_deployment, limit)
+    if registry and chosen.pulps:
+        pulp_up(context, registry, node, timeout)
+        return
     if not name and not registry:
-        chosen = in_use(context, chosen)
+        chosen = in_use(context, named_only(context, chosen))
     steps: list[Step] = []
     for one in chosen.own:
         if context.world.database(one).embedded:
@@ -144,6 +152,8 @@ def down(
     from ctl.steps.migrate_metadata_down import MigrateMetadataDown
 
     chosen = choose(context, name, registry, named_only=True)
+    if chosen.pulps:
+        refuse_down(chosen.pulps[0])
     refuse_nonsense(chosen, post_limit, node)
     # A dry run loses nothing, so it names what would be lost without being allowed to lose it.
     accepted = accept_data_loss or context.options.dry_run
@@ -179,9 +189,10 @@ def status(
     from ctl.steps.metadata_reports import detailed, joined, status_report
 
     chosen = choose(context, name, registry)
-    reports = [migrations_report(context.world, chosen.own)] if chosen.own else []
-    reports += [status_report(context.world, one, node or "") for _, one in chosen.metadata]
-    context.show(detailed(joined("database-migrate-status", reports), detailed_exitcode))
+    shown = [migrations_report(context.world, chosen.own)] if chosen.own else []
+    shown += [status_report(context.world, one, node or "") for _, one in chosen.metadata]
+    shown += reports(context, chosen, node, "status")
+    context.show(detailed(joined("database-migrate-status", shown), detailed_exitcode))
 
 
 @migrate.command("plan")
@@ -208,11 +219,12 @@ def plan(
     from ctl.steps.metadata_reports import detailed, joined, own_plan_report, plan_report
 
     chosen = choose(context, name, registry)
-    refuse_nonsense(chosen, post_limit, node, skip_post_deployment)
+    refuse_nonsense(chosen, post_limit, node, skip_post_deployment, limit)
     limits = MigrationLimits(limit, post_limit, skip_post_deployment)
-    reports = [own_plan_report(context.world, chosen.own, limits)] if chosen.own else []
-    reports += [plan_report(context.world, one, node or "", limits) for _, one in chosen.metadata]
-    context.show(detailed(joined("database-migrate-plan", reports), detailed_exitcode))
+    shown = [own_plan_report(context.world, chosen.own, limits)] if chosen.own else []
+    shown += [plan_report(context.world, one, node or "", limits) for _, one in chosen.metadata]
+    shown += reports(context, chosen, node, "plan")
+    context.show(detailed(joined("database-migrate-plan", shown), detailed_exitcode))
 
 
 @migrate.command("version")
@@ -225,6 +237,7 @@ def version(context: Context, name: str | None, registry: str | None) -> None:
     from ctl.steps.metadata_reports import joined, metadata_version_report
 
     chosen = choose(context, name, registry)
-    reports = [version_report(context.world, chosen.own)] if chosen.own else []
-    reports += [metadata_version_report(context.world, one) for _, one in chosen.metadata]
-    context.show(joined("database-migrate-version", reports))
+    shown = [version_report(context.world, chosen.own)] if chosen.own else []
+    shown += [metadata_version_report(context.world, one) for _, one in chosen.metadata]
+    shown += reports(context, chosen, None, "version")
+    context.show(joined("database-migrate-version", shown))

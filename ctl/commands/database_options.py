@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 node = click.option(
-    "--node", metavar="HOST", help="The node whose program is used; the first one unless given."
+    "--node",
+    metavar="HOST",
+    help="The node whose program is used; the first one unless given. Of a Pulp: only this host, else all.",
 )
 wait = click.option(
     "--wait",

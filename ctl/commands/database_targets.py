@@ -18,6 +18,7 @@ class Chosen:
 
     own: tuple[str, ...]  # regctl's
     metadata: tuple[tuple[str, str], ...]  # (database, one registry on it)
+    pulps: tuple[str, ...] = ()  # each has a database of its own on each of its hosts
 
 
 def choose(
@@ -26,14 +27,20 @@ def choose(
     """Return the databases meant; UsageError where there is none, or where the names do not fit.
 
     Without a name: all that are regctl's own, and unless `named_only` every metadata database, once each
-    however many registries and nodes share it.
+    however many registries and nodes share it, and every Pulp.
     """
     from ctl.errors import UsageError
     from ctl.steps.database_state import own_databases
     from ctl.steps.metadata_doors import metadata_database
     from ctl.steps.metadata_migrations import metadata_registries
 
-    known = metadata_registries(context.site)
+    known, pulps = metadata_registries(context.site), tuple(sorted(context.site.pulps))
+    if registry in pulps:
+        if database:
+            raise UsageError(
+                f"{registry} is a Pulp: its databases stand on its hosts, and none is {database}"
+            )
+        return Chosen((), (), (registry,))
     if registry:
         context.world.registry(registry)
         found = metadata_database(context.world, registry).name
@@ -47,7 +54,14 @@ def choose(
         return Chosen((database,), ())
     own = tuple(name for name in own_databases(context.site) if name not in known)
     metadata = () if named_only else tuple((name, names[0]) for name, names in known.items())
+    if not own and not metadata and pulps and not named_only:
+        return Chosen((), (), pulps)
     if not own and not metadata:
+        if pulps and not known:
+            raise UsageError(
+                "a Pulp's databases are changed only by its name",
+                hint=f"name one with --registry: {', '.join(pulps)}",
+            )
         if known:
             raise UsageError(
                 "a metadata database is taken back only by its name",
@@ -57,7 +71,7 @@ def choose(
             "the site has no database for regctl to migrate",
             hint="add `databases: {metadata: {embedded: true}}`, and `database: metadata` to a registry",
         )
-    return Chosen(own, metadata)
+    return Chosen(own, metadata, () if named_only else pulps)
 
 
 def in_use(context: Context, chosen: Chosen) -> Chosen:
@@ -83,15 +97,28 @@ def in_use(context: Context, chosen: Chosen) -> Chosen:
 
 
 def refuse_nonsense(
-    chosen: Chosen, post_limit: int | None, node: str | None, skip_post: bool = False
+    chosen: Chosen,
+    post_limit: int | None,
+    node: str | None,
+    skip_post: bool = False,
+    limit: int | None = None,
 ) -> None:
     """Raise UsageError for options that exclude each other, or that none of the databases has."""
     from ctl.errors import UsageError
 
+    if chosen.pulps and not chosen.own and not chosen.metadata:
+        if limit is not None or post_limit is not None or skip_post:
+            raise UsageError(
+                "--limit, --post-limit and --skip-post-deployment are not for a Pulp: it is migrated to "
+                "its end, or its services must not run"
+            )
+        return
     if post_limit is not None and skip_post:
         raise UsageError("--post-limit and --skip-post-deployment exclude each other")
-    if not chosen.metadata and (post_limit is not None or node):
-        raise UsageError("--post-limit and --node are about the metadata database of a GitLab registry")
+    if not chosen.metadata and (post_limit is not None or (node and not chosen.pulps)):
+        raise UsageError(
+            "--post-limit and --node are about the metadata database of a GitLab registry, or about a Pulp"
+        )
 
 
 def run_steps(
