@@ -87,7 +87,8 @@ class FarJobs:
             shell.FROM_THREE,
             become,
             f"{program}\n{word}\n",
-            shell.script("common") + shell.script("supervise"),
+            shell.with_common("supervise"),
+            "--default-signal=INT,QUIT" if "default-signal" in self.host.identity().tools else "",
             *wait,
         )
         answer = self.host.call("job_start", arguments, data=data, helpers=("wait",))

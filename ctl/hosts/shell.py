@@ -8,8 +8,9 @@ argument is seen in a list of processes, and no limit of a command line holds.
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,9 +26,10 @@ Sink = Callable[[Stream, bytes], None]
 Tick = Callable[[], float | None]
 # Reads lines from descriptor 3 or stdin up to the word that ends the script, and runs them only if that
 # word came: of a script whose connection broke, nothing is run. `read` takes byte for byte, so what
-# follows the word is left for the script. Kept free of single quotes and exclamation marks.
+# follows the word is left for the script. Kept free of single quotes and exclamation marks. A shell begins
+# with blank, tab and newline in IFS, whatever its environment says: the third is taken from there.
 BOOT = (
-    'n=$(printf "\\nx");n=${n%%x};s=;o=;while IFS= read -r l%s;do if [ "$l" = "$1" ];then o=1;break;fi;'
+    'n=${IFS#??};s=;o=;while IFS= read -r l%s;do if [ "$l" = "$1" ];then o=1;break;fi;'
     's=$s$l$n;done;[ "$o" ]||exit 97;eval "$s"'
 )
 FROM_STDIN = BOOT % ""
@@ -60,9 +62,31 @@ def quote(text: str) -> str:
 
 @cache
 def script(name: str) -> str:
-    """Return the text of one of the scripts in posix/, without its comments."""
-    lines = (_FOLDER / f"{name}.sh").read_text(encoding="utf-8").splitlines()
+    """Return the text of one of the scripts in posix/, without its comments and indentation.
+
+    Each byte is a read over there. No text in quotes there goes over a line that begins with a blank.
+    """
+    lines = [line.lstrip() for line in (_FOLDER / f"{name}.sh").read_text(encoding="utf-8").splitlines()]
     return "\n".join(line for line in lines if not line.startswith("# ")) + "\n"
+
+
+@cache
+def with_common(*names: str) -> str:
+    """Return scripts of posix/ one after the other, behind those functions of common.sh that they call."""
+    text = "".join(map(script, names))
+    functions = dict(_functions())
+    wanted: set[str] = set()
+    while found := {name for name in functions.keys() - wanted if re.search(rf"\b{name}\b", text)}:
+        wanted |= found
+        text = "".join(functions[name] for name in found) + text
+    return "".join(body for name, body in functions.items() if name in wanted) + "".join(map(script, names))
+
+
+def _functions() -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of the functions in common.sh; nothing else stands there."""
+    for body in re.split(r"(?m)^(?=[a-z_]+\(\) \{)", script("common")):
+        if body.strip():
+            yield body.partition("(")[0], body
 
 
 def encoded(text: str) -> bytes:
@@ -109,8 +133,7 @@ def prepared(
     `become` stands before the shell on the line (`sudo -n -u root --`); it must be a constant text.
     `values` are exported first, and `data` is what the script finds on its stdin.
     """
-    parts = [_exported(values), *map(script, ("common", *names[:-1]))]
-    parts.append("set -- " + " ".join(map(quote, arguments)) + "\n" + script(names[-1]))
+    parts = (_exported(values), "set -- " + " ".join(map(quote, arguments)) + "\n", with_common(*names))
     return wrapped("".join(parts), become=become, search_path=search_path, data=data)
 
 

@@ -40,6 +40,7 @@ class CheckRun:
     def __init__(self, recipe: str, emit: EventSink) -> None:
         self.recipe = recipe
         self.emit = emit
+        self.seen: dict[tuple[str, ...], Any] = {}
 
     def stopping(self) -> bool:
         """Never: Ctrl-C ends checks at once, as nothing has begun."""
@@ -92,6 +93,7 @@ class LiveRun:
         self._shared = shared or Shared()
         self.row, self.row_host = row, row_host
         self.id, self.epoch, self.recipe = state.id, state.epoch, state.recipe
+        self.seen: dict[tuple[str, ...], Any] = {}
         self.current = ""  # the path of the step at work
         self.backing_out = False  # from here on getting out comes before writing down that we did
 

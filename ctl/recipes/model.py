@@ -66,6 +66,7 @@ class Run(Protocol):
     id: str
     epoch: int  # of the lock it holds; 0 in checks and previews
     recipe: str
+    seen: dict[tuple[str, ...], Any]  # looks of a check that its preview need not take again
 
     def emit(self, event: Event) -> None:
         """Tell the operator something."""

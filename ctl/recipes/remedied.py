@@ -21,6 +21,7 @@ class _Inner:
     def __init__(self, outer: Run) -> None:
         self.outer = outer
         self.id, self.epoch, self.recipe = outer.id, outer.epoch, outer.recipe
+        self.seen = outer.seen
 
     def emit(self, event: Event) -> None:
         self.outer.emit(event)

@@ -76,13 +76,13 @@ class Runner:
             self._mention_busy(recipe)
         else:
             self._refuse_busy(recipe)
-        verdict = self._check(recipe, skips)
+        look = CheckRun(recipe.name, self.emit)
+        verdict = self._check(recipe, skips, look)
         problems, fallen = verdict.problems, verdict.fallen
         if verdict.outcome is not None:
             hosts = host_records(recipe, None, fallen, "nothing was changed anywhere")
             state: RunWord = "dry-run" if dry_run else "failed"
             return RunReport("", recipe.name, state, verdict.outcome, problems=problems, hosts=hosts)
-        look = CheckRun(recipe.name, self.emit)
         previews, changes = checks.preview(self.world, recipe, look, fallen)
         if dry_run or not changes:
             state, why = ("dry-run", "dry run") if dry_run else ("done", "nothing to do")
@@ -105,8 +105,8 @@ class Runner:
 
         return abandon(self, run_id, reason, leave_open_scopes=leave_open_scopes)
 
-    def _check(self, recipe: Recipe, skips: Skips) -> Verdict:
-        found = checks.gather(self.world, recipe, CheckRun(recipe.name, self.emit), self.reach)
+    def _check(self, recipe: Recipe, skips: Skips, look: CheckRun) -> Verdict:
+        found = checks.gather(self.world, recipe, look, self.reach)
         skips.demand_known(recipe, found.everything())
         verdict = checks.judge(recipe, found, skips)
         for problem in verdict.problems:

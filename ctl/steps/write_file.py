@@ -86,7 +86,7 @@ class WriteFile(Undoable):
         if here.run.id:
             return  # just before its own write: `observe` looks at the same in a moment, and refuses it
         host = here.world.host(self.host_name)
-        found = host.look(self.path, 0)
+        found = here.run.seen[self._key] = host.look(self.path, LIMIT)
         if found is None:
             folder = posixpath.dirname(self.path)
             info = host.stat(folder)
@@ -116,7 +116,7 @@ class WriteFile(Undoable):
 
     def preview(self, here: Target) -> Preview:
         """Show the difference; a secret only says whether it differs."""
-        found, data = self._look(here), self._wanted(here)
+        found, data = self._seen(here), self._wanted(here)
         lines = [*self._attributes(found), *self._difference(found, data)]
         facts: dict[str, Json] = {"host": self.host_name, "path": self.path, "changes": bool(lines)}
         return Preview(self.title(), bool(lines), (Text("\n".join(lines)),) if lines else (), facts)
@@ -185,8 +185,20 @@ class WriteFile(Undoable):
             )
         return kept.data
 
+    @property
+    def _key(self) -> tuple[str, ...]:
+        return ("look", self.host_name, self.path)
+
+    def _seen(self, here: Target) -> Look | None:
+        """Take the look that the check has just taken, once."""
+        if self._key in here.run.seen:
+            return self._readable(here.run.seen.pop(self._key))
+        return self._look(here)
+
     def _look(self, here: Target) -> Look | None:
-        found = here.world.host(self.host_name).look(self.path, LIMIT)
+        return self._readable(here.world.host(self.host_name).look(self.path, LIMIT))
+
+    def _readable(self, found: Look | None) -> Look | None:
         if found is not None and found.data is None:
             raise RefusedError(f"{self.path} on {self.host_name} cannot be read")
         return found

@@ -33,6 +33,7 @@ class MemoryRun:
     step: str = ""  # the class whose notes are taken
     stop: bool = False
     guarded: int = 0
+    seen: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     def emit(self, event: Event) -> None:
         """Keep an event."""
@@ -65,6 +66,7 @@ class MemoryWorld:
     services: dict[tuple[str, str], MemoryService] = field(default_factory=dict)
     engines: dict[str, Any] = field(default_factory=dict)  # by registry
     clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+    pulp_clients: dict[tuple[str, str], Any] = field(default_factory=dict)
     storages: dict[str, Any] = field(default_factory=dict)  # by registry
     databases: dict[str, Any] = field(default_factory=dict)
     catalogs: dict[str, Any] = field(default_factory=dict)  # by registry
@@ -83,6 +85,10 @@ class MemoryWorld:
     def pulp(self, name: str) -> Any:
         """Return a Pulp's description."""
         return _named("Pulp", self.site.pulps, name)
+
+    def pulp_client(self, pulp: str, host: str) -> Any:
+        """Return a client of a Pulp's API."""
+        return _named("client", self.pulp_clients, (pulp, host))
 
     def node(self, registry: str, host: str) -> Any:
         """Return the description of a registry's node on a host."""

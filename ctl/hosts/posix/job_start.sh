@@ -1,4 +1,4 @@
-# folder id digest size program path log word boot become script supervise; the program's stdin on stdin.
+# folder id digest size program path log word boot become script supervise plain; the program's stdin on stdin.
 # With patience and bytes after them it waits for the job at once, as job_wait does
 folder=$1 id=$2 digest=$3 size=$4 log=$7 job=$1/$2
 PATH_HERE=$PATH
@@ -26,12 +26,12 @@ mv -f -- "$new/claim" "$new/stdin" "$new/script" "$job/" || fail "the claim of j
 rmdir -- "$new"
 if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; then
   systemd-run --quiet --collect --unit="regctl-job-$id" --property=KillMode=process \
-    /bin/sh -c "${12}" regctl-job "$job" "$log" "$9" "$8" "${10}" </dev/null >/dev/null 2>&1 ||
+    /bin/sh -c "${12}" regctl-job "$job" "$log" "$9" "$8" "${10}" "${13}" </dev/null >/dev/null 2>&1 ||
     fail "systemd-run could not start it"
 else
-  setsid /bin/sh -c "${12}" regctl-job "$job" "$log" "$9" "$8" "${10}" </dev/null >/dev/null 2>&1 &
+  setsid /bin/sh -c "${12}" regctl-job "$job" "$log" "$9" "$8" "${10}" "${13}" </dev/null >/dev/null 2>&1 &
 fi
-[ -z "${13-}" ] || { say begun; boot; wait_for "${13}" "${14}"; }
+[ -z "${14-}" ] || { say begun; boot; wait_for "${14}" "${15}"; }
 tries=0
 while [ ! -e "$job/record" ]; do
   tries=$((tries + 1))

@@ -1,7 +1,8 @@
 # Stands over one job, in a session of its own. Arguments: the job's folder, its log or "", how to read
-# the job's script from descriptor 3, and a word for that. The program waits until the record that names it
+# the job's script from descriptor 3, a word for that, what becomes the job's user, and what env is told to
+# give the job its signals back (where it knows how). The program waits until the record that names it
 # lies on the disk, so a job that runs is always known; a tombstone in the record's place stops it.
-job=$1 log=$2 boot=$3 word=$4 become=$5
+job=$1 log=$2 boot=$3 word=$4 become=$5 plain=$6
 cd /
 exec 3<"$job/script" 4<"$job/stdin" || exit 1
 rm -f -- "$job/script" "$job/stdin"
@@ -12,8 +13,6 @@ else
   exec 5>>"$job/stdout" 6>>"$job/stderr" || exit 1
 fi
 umask 077
-plain=
-env --default-signal=INT,QUIT true 2>/dev/null && plain="--default-signal=INT,QUIT"
 (
   read -r me rest </proc/self/stat
   while [ ! -e "$job/record" ]; do

@@ -1,7 +1,7 @@
 """Toy steps over a world of small files, so that a crash can be tried at every boundary.
 
-A `Box` is a folder: `box.json` holds the state that steps change (atomically), `log` one line for every
-effect. Scopes `Closed` and `Lamp` stand for read-only windows and stopped services.
+A `Box` is a folder: `box.json` holds the state that steps change and a log of every effect, atomically.
+Scopes `Closed` and `Lamp` stand for read-only windows and stopped services.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ctl.errors import (
 )
 from ctl.fleet.reach import Reached
 from ctl.hosts.local import LocalHost
-from ctl.recipes.durable import append_line, replace_file
+from ctl.recipes.durable import replace_file
 from ctl.recipes.model import (
     Before,
     Preview,
@@ -87,28 +87,32 @@ class Box:
         self.events.append(event)
 
     def get(self) -> dict[str, Any]:
-        try:
-            with open(os.path.join(self.folder, "box.json")) as file:
-                found: dict[str, Any] = json.load(file)
-                return found
-        except FileNotFoundError:
-            return {}
+        return self._content()[0]
 
     def set(self, key: str, value: Any) -> None:
-        with self._mutex:
-            data = {**self.get(), key: value}
-            replace_file(os.path.join(self.folder, "box.json"), json.dumps(data).encode())
+        self.do("", key, value)
 
     def log(self, what: str) -> None:
+        self.do(what)
+
+    def do(self, what: str, key: str = "", value: Any = None) -> None:
+        """Change the state and log it, both at once: killed in between, another thread's step would be
+        seen to have done twice what it did once."""
         with self._mutex:
-            append_line(os.path.join(self.folder, "log"), {"what": what})
+            data, log = self._content()
+            content = [{**data, key: value} if key else data, [*log, what] if what else log]
+            replace_file(os.path.join(self.folder, "box.json"), json.dumps(content).encode())
 
     def logged(self) -> list[str]:
+        return self._content()[1]
+
+    def _content(self) -> tuple[dict[str, Any], list[str]]:
         try:
-            with open(os.path.join(self.folder, "log")) as file:
-                return [json.loads(line)["what"] for line in file]
+            with open(os.path.join(self.folder, "box.json")) as file:
+                data, log = json.load(file)
+                return data, log
         except FileNotFoundError:
-            return []
+            return {}, []
 
     def plan(self, what: str) -> str:
         """How the step of that name shall misbehave, as the test wrote it down; "" is not at all."""
@@ -175,8 +179,7 @@ class Put(Undoable):
     def apply(self, here: Target, before: Before) -> StepReport:
         misbehave(here, f"apply {self.name}")
         here.run.guard()
-        box_of(here).log(f"apply {self.name}")
-        box_of(here).set(self.name, self.value)
+        box_of(here).do(f"apply {self.name}", self.name, self.value)
         misbehave(here, f"after {self.name}")
         return StepReport({"value": self.value})
 
@@ -190,8 +193,7 @@ class Put(Undoable):
     def undo(self, here: Target, before: Before) -> None:
         misbehave(here, f"undo {self.name}")
         here.run.guard()
-        box_of(here).log(f"undo {self.name}")
-        box_of(here).set(self.name, before["value"])
+        box_of(here).do(f"undo {self.name}", self.name, before["value"])
 
 
 class Burn(Step):
@@ -251,8 +253,7 @@ class Switch(Scope):
     def apply(self, here: Target, before: Before) -> StepReport:
         misbehave(here, f"apply {self.name}")
         here.run.guard()
-        box_of(here).log(f"enter {self.name}")
-        box_of(here).set(self.name, "off")
+        box_of(here).do(f"enter {self.name}", self.name, "off")
         misbehave(here, f"after {self.name}")
         return StepReport()
 
@@ -262,8 +263,7 @@ class Switch(Scope):
     def leave(self, here: Target, before: Before) -> StepReport:
         misbehave(here, f"leave {self.name}")
         here.run.guard()
-        box_of(here).log(f"leave {self.name}")
-        box_of(here).set(self.name, before["was"])
+        box_of(here).do(f"leave {self.name}", self.name, before["was"])
         return StepReport()
 
 
