@@ -97,7 +97,7 @@ def mode():
     found = command()
     if found is None:
         return "none"
-    parts = ("update_manifests", "init_manifest", "needs_os_arch_size_update")
+    parts = ("update_manifests", "init_manifest")
     return "chunks" if all(hasattr(found, part) for part in parts) else "whole"
 
 

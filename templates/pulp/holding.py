@@ -115,22 +115,25 @@ def by_lock(call):
     module.prepare = prepare
     sys.modules[MODULE] = module
     set_guid("regctl")  # what Pulp's log calls this task
-    part = {"container": versions()["container"]}
-    task = None
+    part, task, why = {"container": versions()["container"]}, None, ""
     try:
         task = dispatch(TASK, exclusive_resources=wanted(), immediate=True, deferred=False, versions=part)
-    except Exception:
-        if not failures:  # else: what went wrong first is what matters
+    except AWAY:
+        if not failures:
             raise
+    except Exception as error:  # what went wrong first is what matters
+        why = f"{type(error).__name__}: {error}"
     if failures:
         raise failures[0]
     if results:
         return results[0]
-    if task.state == "canceled":
+    if task is not None and task.state == "canceled":
         raise Busy
     # Releases in between take only programs that end within seconds: then without it, and told.
-    task.refresh_from_db()
-    say("unheld", why=f"this release of Pulp cannot hold cleanups of orphans off: {task.error}"[:300])
+    if task is not None:
+        task.refresh_from_db()
+        why = str(task.error)
+    say("unheld", why=f"this release of Pulp cannot hold cleanups of orphans off: {why}"[:300])
     return call(lambda: None)
 
 

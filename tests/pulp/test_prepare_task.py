@@ -1,4 +1,4 @@
-"""What prepares content is a running task of Pulp meanwhile, and leaves none behind that would hold anything."""
+"""What prepares content is a running task of Pulp meanwhile, and leaves none behind that holds anything."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ctl.engines.pulp import answers
-from tests.support.preparing import kill, under_way
+from tests.support.preparing import MID_RUN, kill
 from tests.support.pulp import PulpLab, PulpUnderTest, Seed
+from tests.support.waiting import wait_until
 
 SEED = Seed(images=120, varied=False)
 TASKS = "SELECT state, error::text FROM core_task WHERE name = 'regctl_content.prepare' ORDER BY pulp_created"
@@ -24,20 +24,29 @@ def holding(pulp: PulpUnderTest) -> int:
     return int(pulp.query(RESERVES)[0][0])
 
 
-@pytest.mark.parametrize("line", ["24", pytest.param("27", marks=pytest.mark.soak)])
+def without_text(pulp: PulpUnderTest) -> int:
+    """Count them as a release knows them that has no column `type` yet, too."""
+    return int(pulp.query("SELECT count(*) FROM container_manifest WHERE coalesce(data, '') = ''")[0][0])
+
+
+OTHERS = [pytest.param(line, marks=pytest.mark.soak) for line in ("20", "27")]
+
+
+@pytest.mark.parametrize("line", ["24", *OTHERS])
 def test_a_killed_one_is_closed_by_the_next(
     pulp_labs: Callable[[str], PulpLab], line: str, tmp_path: Path
 ) -> None:
     pulp = pulp_labs(line).clone(SEED)
     first = pulp.start("prepare", tmp_path / "first", chunk=10, rate=40)
-    under_way(pulp, 10)
+    wait_until(lambda: without_text(pulp) < 120, what="the work to be under way", timeout=MID_RUN)
     assert holding(pulp) == 1
     kill(first.pid, signal.SIGKILL)
     first.wait()
-    assert pulp.counts().unreadable == 0
+    assert 0 < without_text(pulp) < 120
 
     code, found = pulp.ask("prepare", chunk=50)
     assert (code, found[-1]["state"], found[-1]["remaining"]) == (0, "done", 0)
+    assert without_text(pulp) == 0
     assert [one for one in found if one["regctl"] == "unheld"] == []
     assert [state for state, _ in pulp.query(TASKS)] == ["canceled", "completed"]
     assert holding(pulp) == 0
