@@ -131,6 +131,8 @@ class App:
         names = sorted(self.site.registries)
         if len(names) == 1:
             return names[0]
+        if not names and len(self.site.pulps) == 1:
+            self.world.registry(*self.site.pulps)  # says why a Pulp is not what is meant
         raise UsageError(
             "which registry? the site has several" if names else "the site has no registry",
             hint=f"name one of {', '.join(names)}" if names else "describe one under `registries:`",

@@ -7,7 +7,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from ctl import listing
@@ -170,6 +170,9 @@ def site_secrets(site: Site) -> Iterator[Finding]:
     for name, registry in site.registries.items():
         if registry.credentials is not None:
             references[f"registries.{name}.credentials"] = registry.credentials.password
+    for name, pulp in site.pulps.items():
+        if pulp.credentials is not None:
+            references[f"registries.{name}.credentials"] = pulp.credentials.password
     for name, database in site.databases.items():
         if database.password is not None:
             references[f"databases.{name}.password"] = database.password
@@ -192,6 +195,7 @@ def helper_programs(site: Site | None) -> Iterator[Finding]:
             if site is not None and site.hosts[node.host].connection != "local":
                 continue  # another machine's file: `regctl check` asks it for its version
             yield _executable(node.binary, f"the registry of {name} on {node.host}")
+    yield from _managers(site) if site else ()
     if site is not None and any(database.embedded for database in site.databases.values()):
         servers = _postgres_servers()
         if servers:
@@ -206,6 +210,27 @@ def helper_programs(site: Site | None) -> Iterator[Finding]:
     skopeo = shutil.which("skopeo")
     found = f"skopeo: {skopeo}" if skopeo else "skopeo is not here; regctl itself does not need it"
     yield Finding("programs", "ok", found)
+
+
+def _managers(site: Site) -> Iterator[Finding]:
+    """Look for each Pulp's manager and settings on this machine, and for the user that they run as."""
+    import pwd
+
+    for name, pulp in site.pulps.items():
+        for node in pulp.nodes:
+            if site.hosts[node.host].connection != "local":
+                continue
+            what = f"the manager of {name} on {node.host}"
+            found = _executable(node.manager, what)
+            yield found if found.level == "ok" else replace(found, fix="correct `manager` in the site")
+            if not os.path.isfile(node.settings_file):
+                message = f"the settings of {name} on {node.host}: {node.settings_file} is missing"
+                yield Finding("programs", "error", message, fix="correct `settings_file` in the site")
+            try:
+                pwd.getpwnam(node.user)
+            except KeyError:
+                message = f"{name} on {node.host}: there is no user {node.user}"
+                yield Finding("programs", "error", message, fix="correct `user` in the site")
 
 
 def _postgres_servers() -> list[str]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ctl.hosts.services import Service
     from ctl.hosts.ssh import SshShell
     from ctl.http import RegistryClient
+    from ctl.http_pulp import PulpClient
     from ctl.plugins import Plugins
     from ctl.storage.base import Storage
 
@@ -74,6 +75,16 @@ class Doors:
         """Return a Pulp's description; UsageError names the ones there are."""
         found: PulpRegistry = _pick("Pulp", name, self.site.pulps)
         return found
+
+    def pulp_client(self, pulp: str, host: str) -> PulpClient:
+        """Return a client for the API of a Pulp's node; ConfigError where the site says no `url`."""
+        from ctl.http_pulp import PulpClient
+
+        nodes = {node.host: node for node in self.pulp(pulp).nodes}
+        url = _pick(f"node of {pulp} on the host", host, nodes).url
+        if url is None:
+            raise ConfigError(f"the site says no `url` for {pulp} on {host}")
+        return self._once(("pulp-client", pulp, host), lambda: PulpClient(url))
 
     def node(self, registry: str, host: str) -> Node:
         """Return the description of a registry's node on a host."""

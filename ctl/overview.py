@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ctl.probing import NoAnswer, ask
-from ctl.steps import metadata_statistics
+from ctl.steps import metadata_statistics, pulp_look
 from ctl.views import CatalogView, NodeView, RegistryView, SiteView
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ Answers = Mapping[tuple[str, ...], Any]
 
 
 def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
-    """Look at these registries and what they stand on."""
+    """Look at these registries and Pulps, and what they stand on."""
+    pulps = [name for name in names if name in world.site.pulps]
+    names = [name for name in names if name not in pulps]
     registries = {name: world.registry(name) for name in names}
     used = [registry.database for registry in registries.values() if registry.database]
     questions: dict[tuple[str, ...], Question] = {}
@@ -38,6 +40,8 @@ def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
         questions |= _registry_questions(world, name, registry)
         asked = metadata_statistics.questions(world, name, seconds)
         questions |= {("metadata", name, part): question for part, question in asked.items()}
+    for name in pulps:
+        questions |= dict(pulp_look.questions(world, name))
     for database in sorted({*used, *filter(None, [world.site.control_database])}):
         questions["database", database] = world.database(database).status
     questions["locks",] = lambda: _locks(world)
@@ -72,6 +76,7 @@ def look(world: World, names: list[str], seconds: float = SECONDS) -> SiteView:
         tuple(runs[0]),
         working,
         tuple(problems),
+        tuple(pulp_look.view(world, name, answers) for name in pulps),
     )
 
 

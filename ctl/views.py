@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ctl.recipes.lock import LockState
     from ctl.recipes.state import RunState
     from ctl.steps.metadata_statistics import MetadataStatistics
+    from ctl.steps.pulp_look import PulpView
     from ctl.storage.base import Space
 
 
@@ -73,6 +74,7 @@ class SiteView:
     open_runs: tuple[RunState, ...] = ()
     working: frozenset[str] = frozenset()  # ids of the open runs that somebody is at work on
     problems: tuple[str, ...] = ()
+    pulps: tuple[PulpView, ...] = ()
 
     def all_problems(self) -> list[str]:
         """Return every problem with its place; nothing is wrong where there is none."""
@@ -81,4 +83,4 @@ class SiteView:
             found += [f"{registry.name}: {problem}" for problem in registry.problems]
             for node in registry.nodes:
                 found += [f"{registry.name} on {node.host}: {problem}" for problem in node.problems]
-        return found
+        return found + [problem for pulp in self.pulps for problem in pulp.all_problems()]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ctl.hosts.services import Service
     from ctl.hosts.ssh import SshShell
     from ctl.http import RegistryClient
+    from ctl.http_pulp import PulpClient
     from ctl.secret import Secret
     from ctl.storage.base import Storage
 
@@ -46,6 +47,10 @@ class World(Protocol):
 
     def pulp(self, name: str) -> PulpRegistry:
         """Return a Pulp's description; UsageError names the ones there are."""
+        ...
+
+    def pulp_client(self, pulp: str, host: str) -> PulpClient:
+        """Return a client for the API of a Pulp's node; ConfigError where the site says no `url`."""
         ...
 
     def node(self, registry: str, host: str) -> Node:

@@ -43,6 +43,8 @@ def command(
     if skip and not skip_reason.strip():
         raise UsageError("--skip needs --skip-reason", hint="say why, for whoever reads the report")
     skipped = {check.name for check in named(skip)} if skip else set()
-    chosen = [context.registry_name(name) for name in registries] or sorted(context.site.registries)
+    pulps = context.site.pulps
+    chosen = [name if name in pulps else context.registry_name(name) for name in registries]
+    chosen = chosen or [*sorted(context.site.registries), *sorted(pulps)]
     looker = Looker(context.world, chosen, context.site_file)
     context.show(check_report(evaluate(looker, checks, skipped, skip_reason.strip())))

@@ -72,7 +72,7 @@ def _site(context: Context) -> tuple[Site | None, Finding | None]:
     except ConfigError as error:
         more = f" ({error.details[0]})" if error.details else ""
         return None, Finding("site", "error", f"{error.message}{more}", fix=error.hint)
-    names = ", ".join(site.registries) or "no registry"
+    names = ", ".join([*site.registries, *site.pulps]) or "no registry"
     return site, Finding("site", "ok", f"{context.site_file} describes {names}")
 
 

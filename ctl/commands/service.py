@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ctl.context import Context
     from ctl.recipes.model import Do, RunReport
     from ctl.report.model import Block, Json, Report
+    from ctl.steps.service_of_host import Verb
 
 _TARGET = "[REGISTRY[/HOST]]"
 _grace_option = click.option(
@@ -28,7 +29,8 @@ def command() -> None:
     """Start, stop and restart the services of a registry's nodes, and see what they do.
 
     REGISTRY/HOST means one node, REGISTRY all its nodes, one after the other. Where the site has only one
-    registry it need not be named.
+    registry it need not be named. Of a Pulp all services are meant that the site names: they are started in
+    that order, and stopped in the reverse one; its PostgreSQL is left alone.
     """
 
 
@@ -63,17 +65,22 @@ def restart(context: Context, target: str | None, grace: float | None) -> None:
 @pass_context
 def status(context: Context, target: str | None) -> None:
     """Say what each service does; exit code 0 if all run, else 3. Only looks."""
+    from ctl.commands import service_pulp
     from ctl.errors import Outcome
     from ctl.report.model import Report
 
-    nodes = [
-        node
-        for registry in ([target] if target else sorted(context.site.registries))
-        for node in _nodes(context, registry)
-    ]
-    rows = [_describe(context, registry, host) for registry, host in nodes]
-    outcome = Outcome.OK if all(row["state"] == "running" for row in rows) else Outcome.WARNING
-    context.show(Report("service-status", outcome, {"services": rows}, (_table(rows),)))
+    rows: list[dict[str, Any]] = []
+    of_pulps: list[dict[str, Any]] = []
+    for name in [target] if target else [*sorted(context.site.registries), *sorted(context.site.pulps)]:
+        if pulp := service_pulp.pulp_target(context, name):
+            of_pulps += service_pulp.describe(context, *pulp)
+        else:
+            rows += [_describe(context, registry, host) for registry, host in _nodes(context, name)]
+    both = [*rows, *of_pulps]
+    outcome = Outcome.OK if all(row["state"] == "running" for row in both) else Outcome.WARNING
+    blocks: tuple[Block, ...] = (_table(rows),) if rows or not of_pulps else ()
+    blocks += (service_pulp.table(of_pulps),) if of_pulps else ()
+    context.show(Report("service-status", outcome, {"services": both}, blocks))
 
 
 @command.command("tail")
@@ -84,9 +91,13 @@ def status(context: Context, target: str | None) -> None:
 @pass_context
 def tail(context: Context, target: str | None, lines: int) -> None:
     """Show the last lines of the services' logs. Only looks."""
+    from ctl.commands import service_pulp
     from ctl.errors import Outcome
     from ctl.report.model import Report, Text
 
+    if pulp := service_pulp.pulp_target(context, target):
+        service_pulp.tail(context, *pulp, lines)
+        return
     nodes = _nodes(context, target)
     logs: list[Json] = []
     blocks: list[Block] = []
@@ -110,9 +121,18 @@ def _nodes(context: Context, target: str | None) -> list[tuple[str, str]]:
     return [(registry, node.host) for node in context.world.registry(registry).nodes]
 
 
-def _change(context: Context, verb: str, target: str | None, grace: float | None) -> None:
+def _change(context: Context, verb: Verb, target: str | None, grace: float | None) -> None:
+    from ctl.commands import service_pulp
+    from ctl.errors import UsageError
     from ctl.recipes.model import Recipe
 
+    if pulp := service_pulp.pulp_target(context, target):
+        if grace is not None:
+            raise UsageError(
+                "--grace is for a registry: Pulp's services end as their own manager has them end"
+            )
+        service_pulp.change(context, verb, *pulp)
+        return
     nodes = _nodes(context, target)
     registry = nodes[0][0]
     items = tuple(_step(verb, registry, host, grace) for registry, host in nodes)

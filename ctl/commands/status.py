@@ -11,6 +11,7 @@ from ctl.context import Context, pass_context
 from ctl.errors import Outcome
 from ctl.report.model import Block, Json, Report, Table, Text
 from ctl.report.units import size_text
+from ctl.steps.pulp_look_report import pulp_blocks, pulp_data
 
 if TYPE_CHECKING:
     from ctl.database.base import DatabaseStatus
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 @click.argument("registry", required=False)
 @pass_context
 def command(context: Context, registry: str | None) -> None:
-    """Show how every registry is doing, or only REGISTRY: services, backend, versions, locks, runs, disk.
+    """Show how every registry and Pulp is doing, or only REGISTRY: services, versions, locks, runs, disk.
 
     Only looks: nothing is started, nothing is written. Exit code 0 if all is well, 3 if anything is not.
     """
     from ctl.overview import look
 
-    names = [context.registry_name(registry)] if registry else list(context.site.registries)
+    names = [*context.site.registries, *context.site.pulps]
+    if registry:
+        names = [registry if registry in context.site.pulps else context.registry_name(registry)]
     view = look(context.world, names)
     problems = view.all_problems()
     context.show(
@@ -49,6 +52,7 @@ def _data(context: Context, view: SiteView, problems: list[str]) -> dict[str, Js
         "site": context.site_file,
         "state_dir": context.world.state_dir,
         "registries": {registry.name: _registry(registry) for registry in view.registries},
+        "pulps": {pulp.name: pulp_data(pulp) for pulp in view.pulps},
         "databases": {name: _database(status) for name, status in view.databases.items()},
         "locks": [_lock(lock) for lock in view.locks],
         "open_runs": [
@@ -143,7 +147,8 @@ def _moment(seconds: float | None) -> str | None:
 
 
 def _blocks(view: SiteView, problems: list[str]) -> list[Block]:
-    blocks: list[Block] = [_nodes_table(view), _registries_table(view)]
+    blocks: list[Block] = [_nodes_table(view), _registries_table(view)] if view.registries else []
+    blocks += pulp_blocks(view.pulps)
     if any(registry.metadata is not None for registry in view.registries):
         blocks.append(_metadata_table(view))
     if view.databases:

@@ -69,7 +69,7 @@ def _address(host: Host) -> str:
 def _nodes(site: Site, name: str) -> tuple[str, ...]:
     return tuple(
         registry
-        for registry, described in site.registries.items()
+        for registry, described in [*site.registries.items(), *site.pulps.items()]
         if any(node.host == name for node in described.nodes)
     )
 

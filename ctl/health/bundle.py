@@ -84,6 +84,8 @@ def _site(looker: Looker) -> bytes:
     for registry in site["registries"].values():
         if any(not is_reference(value) for _, value in secret_leaves(registry["config"])):
             registry["config"] = hidden(registry["config"])
+    for name, pulp in looker.world.site.pulps.items():
+        site["registries"][name] = pulp.model_dump(mode="json", exclude_none=True)
     return to_yaml(site).encode()
 
 

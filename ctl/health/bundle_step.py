@@ -76,7 +76,8 @@ class CollectSupportBundle(Step):
         return "pending"
 
     def _looker(self, here: Target) -> Looker:
-        names = [self.registry] if self.registry else sorted(here.world.site.registries)
+        site = here.world.site
+        names = [self.registry] if self.registry else [*sorted(site.registries), *sorted(site.pulps)]
         return Looker(here.world, names, self.site)
 
 

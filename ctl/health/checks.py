@@ -8,7 +8,7 @@ from functools import partial
 
 from ctl.config.mistakes import did_you_mean
 from ctl.errors import UsageError
-from ctl.health import registries, surroundings
+from ctl.health import pulps, registries, surroundings
 from ctl.health.model import Checked, HealthCheck, Looker, Seen, worst
 from ctl.probing import NoAnswer, ask
 
@@ -32,6 +32,9 @@ CHECKS: tuple[HealthCheck, ...] = (
     _check("maintenance", registries.maintenance),
     _check("config-drift", registries.config_drift),
     _check("online-gc", registries.online_gc),
+    _check("pulp-services", pulps.pulp_services),
+    _check("pulp-content", pulps.pulp_content),
+    _check("pulp-migrations", pulps.pulp_migrations),
     _check("clock", surroundings.clock),
     _check("certificates", surroundings.certificates),
     _check("controller", surroundings.controller),

@@ -44,6 +44,7 @@ def known_secrets(world: World, site_file: str) -> set[str]:
 def users(world: World) -> set[str]:
     """Return the names that log in somewhere with one of the secrets."""
     found = {one.credentials.username for one in world.site.registries.values() if one.credentials}
+    found |= {one.credentials.username for one in world.site.pulps.values() if one.credentials}
     return found | {one.user for one in world.site.databases.values() if one.user}
 
 
@@ -52,6 +53,9 @@ def _references(world: World, site_file: str) -> Iterator[str]:
         if registry.credentials is not None:
             yield registry.credentials.password
         yield from (str(value) for _, value in secret_leaves(registry.config) if is_reference(value))
+    for pulp in world.site.pulps.values():
+        if pulp.credentials is not None:
+            yield pulp.credentials.password
     for name in world.site.registries:
         yield secret_reference(world, name, secrets_folder(site_file))
     for database in world.site.databases.values():

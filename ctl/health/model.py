@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from ctl.steps.content_survey import HostSurvey
     from ctl.views import SiteView
     from ctl.world import World
 
@@ -54,11 +55,14 @@ def worst(seen: Sequence[Seen]) -> Word:
 class Looker:
     """What the checks look with. The look at the whole site is taken once, and shared."""
 
-    def __init__(self, world: World, registries: Sequence[str], site_file: str) -> None:
+    def __init__(self, world: World, names: Sequence[str], site_file: str) -> None:
         self.world = world
-        self.registries = tuple(registries)
+        self.registries = tuple(name for name in names if name not in world.site.pulps)
+        self.pulps = tuple(name for name in names if name in world.site.pulps)
         self.site_file = site_file
         self._view: SiteView | None = None
+        self._surveys: dict[str, tuple[HostSurvey, ...]] | None = None
+        self._surveying = Lock()
         self._mutex = Lock()
 
     @property
@@ -68,8 +72,18 @@ class Looker:
 
         with self._mutex:
             if self._view is None:
-                self._view = look(self.world, list(self.registries), PATIENCE)
+                self._view = look(self.world, [*self.registries, *self.pulps], PATIENCE)
             return self._view
+
+    @property
+    def surveys(self) -> dict[str, tuple[HostSurvey, ...]]:
+        """How far each Pulp's hosts are, by its name; each host's manager is started once for it."""
+        from ctl.steps.content_survey import survey
+
+        with self._surveying:
+            if self._surveys is None:
+                self._surveys = {name: survey(self.world, name, sample=0, files=False) for name in self.pulps}
+            return self._surveys
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class CheckHealth(Look):
 
     def check(self, here: Target) -> Iterator[Problem]:
         """Look; each thing that needs attention is a problem with its remedy."""
-        names = [self.registry] if self.registry else sorted(here.world.site.registries)
+        site = here.world.site
+        names = [self.registry] if self.registry else [*sorted(site.registries), *sorted(site.pulps)]
         for one in evaluate(Looker(here.world, names, self.site), named(self.checks)):
             for seen in one.seen:
                 if seen.word in ("warned", "failed"):

@@ -89,6 +89,7 @@ def open_runs(looker: Looker) -> Iterator[Seen]:
 def clock(looker: Looker) -> Iterator[Seen]:
     """The clocks of hosts over SSH agree with this machine's: tokens and times of files depend on it."""
     hosts = {node.host for name in looker.registries for node in looker.world.registry(name).nodes}
+    hosts |= {node.host for name in looker.pulps for node in looker.world.pulp(name).nodes}
     far = sorted(host for host in hosts if looker.world.site.hosts[host].connection != "local")
     if not far:
         yield Seen("site", "not-applicable", "every node is on this machine")
@@ -125,14 +126,20 @@ def _skew(name: str, skew: float, doubt: float) -> Seen:
 
 def certificates(looker: Looker) -> Iterator[Seen]:
     """The certificate of each node that is reached over https is good for more than three weeks."""
-    found = False
-    for name in looker.registries:
-        for node in looker.world.registry(name).nodes:
-            parts = urlsplit(node.url)
-            if parts.scheme == "https":
-                found = True
-                yield _certificate(f"{name}/{node.host}", str(parts.hostname), parts.port or 443)
-    if not found:
+    world = looker.world
+    urls = [
+        (f"{name}/{node.host}", node.url) for name in looker.registries for node in world.registry(name).nodes
+    ]
+    urls += [
+        (f"{name}/{node.host}", node.url)
+        for name in looker.pulps
+        for node in world.pulp(name).nodes
+        if node.url is not None
+    ]
+    secure = [(where, urlsplit(url)) for where, url in urls if url.startswith("https:")]
+    for where, parts in secure:
+        yield _certificate(where, str(parts.hostname), parts.port or 443)
+    if not secure:
         yield Seen("site", "not-applicable", "no node is reached over https")
 
 
