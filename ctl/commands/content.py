@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ctl.commands.content_prepare import prepare
+from ctl.commands.content_restore import copies, forget, restore
+from ctl.commands.content_verify import repair, verify
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ def command() -> None:
 
 
 command.add_command(prepare)
+command.add_command(copies)
+command.add_command(restore)
+command.add_command(forget)
+command.add_command(verify)
+command.add_command(repair)
 
 
 @command.command("status")

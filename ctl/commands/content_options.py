@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from packaging.version import Version
+
     from ctl.context import Context
 
 
@@ -28,3 +30,15 @@ def pulp_name(context: Context, given: str | None) -> str:
         "which Pulp? the site has several" if names else "the site has no Pulp",
         hint=f"name one of {', '.join(names)}" if names else "describe one with `engine: pulp`",
     )
+
+
+def release(given: str | None) -> Version | None:
+    """Return the release that was named; UsageError where it is none."""
+    from packaging.version import InvalidVersion, Version
+
+    from ctl.errors import UsageError
+
+    try:
+        return Version(given) if given is not None else None
+    except InvalidVersion:
+        raise UsageError(f"--to: {given!r} is no release", hint="as in --to 2.27.14") from None

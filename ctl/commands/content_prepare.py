@@ -58,6 +58,16 @@ if TYPE_CHECKING:
     help="Begin on no further host once more than N have failed or are unreachable.",
 )
 @click.option(
+    "--to",
+    metavar="VERSION",
+    help="The release of pulp-container that comes next: one that serves no old content needs this.",
+)
+@click.option(
+    "--although-short",
+    is_flag=True,
+    help="Also where it saves less downtime than content.worth_minutes of the site.",
+)
+@click.option(
     "--abort", is_flag=True, help="End what is at work, begun from wherever: after the manifests at work."
 )
 @pass_context
@@ -71,6 +81,8 @@ def prepare(
     canary: int,
     at_once: int,
     max_fail: int,
+    to: str | None,
+    although_short: bool,
     abort: bool,
 ) -> None:
     """Prepare the old content of REGISTRY, while it serves: only what is left, in small transactions.
@@ -80,19 +92,20 @@ def prepare(
     Exit code 3 where something could not be done, 5 where somebody else prepares there, 7 where a host or
     its PostgreSQL stays away.
     """
-    from ctl.commands.content_options import pulp_name
+    from ctl.commands.content_options import pulp_name, release
     from ctl.steps.content_prepare_report import prepare_report
-    from ctl.steps.content_recipe import Asked, content_recipe
+    from ctl.steps.content_recipe import Asked, content_recipe, not_needed
     from ctl.steps.content_survey import survey
 
     name = pulp_name(context, registry)
     if abort:
         _abort(context, name, hosts)
         return
+    asked = Asked(rate, load, chunk, canary, at_once, max_fail, release(to), although_short)
     surveys = survey(context.world, name, hosts)
-    asked = Asked(rate, load, chunk, canary, at_once, max_fail)
     run = context.run(content_recipe(context.world, name, surveys, asked))
-    context.show(prepare_report(name, surveys, run, rate=rate))
+    why = not_needed(context.world, name, surveys, asked) if not run.id else ""
+    context.show(prepare_report(name, surveys, run, rate=rate, not_needed=why))
 
 
 def _abort(context: Context, name: str, hosts: tuple[str, ...]) -> None:

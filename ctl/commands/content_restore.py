@@ -64,7 +64,7 @@ def restore(
     where = _host(context, name, host)
     chosen = copy or _only_copy(context, name, where)
     chunk = context.world.pulp(name).content.chunk
-    step = RestoreContent(registry=name, node=where, name=chosen, partial=partial, chunk=chunk)
+    step = RestoreContent(pulp=name, host_name=where, name=chosen, partial=partial, chunk=chunk)
     question = f"Bring back the rows of {name} on {where}? What was prepared there is then to be done again."
     context.show(_run(context, "restore", name, step, question))
 
@@ -83,7 +83,7 @@ def forget(context: Context, registry: str | None, host: str | None, copy: str) 
 
     name = pulp_name(context, registry)
     where = _host(context, name, host)
-    step = ForgetCopy(registry=name, node=where, name=copy)
+    step = ForgetCopy(pulp=name, host_name=where, name=copy)
     context.show(_run(context, "forget", name, step, f"Delete the copy {copy} on {where} for good?"))
 
 
@@ -119,7 +119,7 @@ def _run(context: Context, verb: str, registry: str, step: Step, question: str) 
     recipe = Recipe(
         f"content-{verb}",
         (Do(step),),
-        resources=(f"registry/{registry}", f"host/{host}"),
+        resources=(f"pulp/{registry}", f"registry/{registry}", f"host/{host}"),
         title=step.title(),
         question=question,
     )

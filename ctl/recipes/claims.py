@@ -68,11 +68,14 @@ def claim_path(config_file: str) -> str:
 
 
 def spots(world: World, resources: Iterable[str]) -> list[Spot]:
-    """Return where the claims of the registries among the resources lie, one for each node."""
+    """Return where the claims of the registries among the resources lie, one for each node.
+
+    A Pulp has none: whoever works on its content holds a lock in its own database.
+    """
     found = []
     for resource in resources:
         kind, _, name = resource.partition("/")
-        if kind == "registry":
+        if kind == "registry" and name not in world.site.pulps:
             for node in world.registry(name).nodes:
                 found.append(Spot(name, node.host, claim_path(node.config_file)))
     return found

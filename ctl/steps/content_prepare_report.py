@@ -9,6 +9,7 @@ from ctl.errors import EXIT_CODES, Outcome
 from ctl.report.model import Block, Json, Report, Table, Text
 from ctl.report.units import duration_text
 from ctl.steps.content_left import estimate, left_figures, left_told, nothing_to_do
+from ctl.steps.content_worth import INSTEAD
 
 if TYPE_CHECKING:
     from ctl.recipes.model import HostRecord, RunReport
@@ -19,24 +20,44 @@ _SCHEMA = "content-prepare"
 
 
 def prepare_report(
-    registry: str, surveys: Sequence[HostSurvey], run: RunReport, *, rate: float = 0.0
+    registry: str,
+    surveys: Sequence[HostSurvey],
+    run: RunReport,
+    *,
+    rate: float = 0.0,
+    not_needed: str = "",
 ) -> Report:
-    """Show a run of `content prepare`, or its dry run; hosts in the order of the recipe."""
+    """Show a run of `content prepare`, or its dry run; hosts in the order of the recipe.
+
+    `not_needed` says why nothing was to be done beforehand, "" where it was.
+    """
     figures = _figures(run)
     records = {record.host: record for record in run.hosts}
     hosts = [_host(one, records.get(one.host), figures.get(one.host, {}), run, rate) for one in surveys]
-    outcome = _outcome(run, hosts)
+    if not_needed:
+        hosts = [_spared(host, not_needed) for host in hosts]
+    outcome = run.outcome if not_needed else _outcome(run, hosts)
     data: dict[str, Json] = {
         "registry": registry,
         "run": run.id,
         "dry_run": run.state == "dry-run",
         "state": run.state,
+        "not_needed": not_needed,
         "hosts": hosts,
         "done": sum(int(host["done"]) for host in hosts),
         "remaining": sum(int(host["remaining"] or 0) for host in hosts),
     }
     code = EXIT_CODES[outcome] if outcome is not run.outcome else None
-    return Report(_SCHEMA, outcome, data, _blocks(hosts, run), _hints(registry, run, hosts), code)
+    blocks = _blocks(hosts, run)
+    blocks += (Text(f"{not_needed}. {INSTEAD}"),) if not_needed else ()
+    return Report(_SCHEMA, outcome, data, blocks, _hints(registry, run, hosts), code)
+
+
+def _spared(host: dict[str, Any], why: str) -> dict[str, Any]:
+    """Return a host on which nothing was to be done beforehand."""
+    if host["result"] == "unreachable" or not host["remaining"]:
+        return host
+    return {**host, "result": "not-applicable", "reason": why}
 
 
 def _figures(run: RunReport) -> dict[str, Mapping[str, Any]]:
@@ -123,7 +144,9 @@ def _blocks(hosts: Sequence[Mapping[str, Any]], run: RunReport) -> tuple[Block, 
                 Text(f"{host['host']}: by Pulp's whole command in one transaction, for want of parts of it")
             )
         if host["leftovers"]:
-            blocks.append(Text(f"{host['host']}: {left_told(int(host['remaining'] or 0), host['leftovers'])}"))
+            blocks.append(
+                Text(f"{host['host']}: {left_told(int(host['remaining'] or 0), host['leftovers'])}")
+            )
     if hosts and not planned and all(host["result"] == "not-applicable" for host in hosts):
         blocks.append(Text("nothing was run"))
     return tuple(blocks)

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ctl.recipes.model import Across, Do, Recipe, Row, Within
+from ctl.steps.content_around import after, around, before, scopes
 from ctl.steps.content_left import estimate
+from ctl.steps.content_worth import NotWorth, worth
 from ctl.steps.prepare_content import PrepareContent
+from ctl.steps.reindex_content import ReindexContent, reindex_owed
 
 if TYPE_CHECKING:
-    from ctl.config.pulp import PulpNode, PulpRegistry
-    from ctl.recipes.model import Scope
+    from packaging.version import Version
+
+    from ctl.config.pulp import PulpNode
     from ctl.steps.content_survey import HostSurvey
     from ctl.world import World
 
@@ -32,13 +36,21 @@ class Asked:
     canary: int = 0
     at_once: int = 10
     max_fail: int = 0
+    to: Version | None = None  # the release that comes next
+    although_short: bool = False  # also where it saves less downtime than the site calls worth it
 
 
 def content_recipe(world: World, name: str, surveys: Sequence[HostSurvey], asked: Asked) -> Recipe:
-    """Return the recipe for the hosts that were surveyed; reads the site only."""
-    pulp = world.pulp(name)
-    nodes = {node.host: node for node in pulp.nodes}
-    rows = tuple(_row(name, pulp, nodes[one.host], one, asked) for one in surveys)
+    """Return the recipe for the hosts that were surveyed; reads the site only.
+
+    Where preparing beforehand is not worth it, the recipe says so and does nothing.
+    """
+    locks = (f"pulp/{name}", f"registry/{name}", *(f"host/{one.host}" for one in surveys))
+    owed = reindex_owed(world, name)
+    if why := not_needed(world, name, surveys, asked):
+        return Recipe(NAME, (Do(NotWorth(pulp=name, why=why)),), locks, title=why)
+    nodes = {node.host: node for node in world.pulp(name).nodes}
+    rows = tuple(_row(world, name, nodes[one.host], one, asked) for one in surveys)
     across = Across(rows, canary=asked.canary, at_once=asked.at_once, max_fail=asked.max_fail)
     todo = sum(one.doable for one in surveys)
     hosts = sum(bool(one.doable) for one in surveys)
@@ -47,15 +59,25 @@ def content_recipe(world: World, name: str, surveys: Sequence[HostSurvey], asked
     return Recipe(
         NAME,
         (across,),
-        resources=(f"pulp/{name}",),
+        resources=locks,
         title=f"prepare the content of {name}",
-        question=f"Prepare {todo:,} manifests on {where}, which takes about {longest / 60:.0f} minutes?",
-        decided_by=PrepareContent.__name__,
+        question=f"Prepare {todo:,} manifests on {where}, which takes about {longest / 60:.0f} minutes?"
+        if todo or not owed
+        else f"Run the reindex of {name} that is still to be done?",
+        decided_by=PrepareContent.__name__ if todo or not owed else ReindexContent.__name__,
     )
 
 
-def _row(name: str, pulp: PulpRegistry, node: PulpNode, one: HostSurvey, asked: Asked) -> Row:
+def not_needed(world: World, name: str, surveys: Sequence[HostSurvey], asked: Asked) -> str:
+    """Say why preparing is not needed beforehand; "" where it is, or where a reindex is still to be done."""
+    minutes = world.pulp(name).content.worth_minutes
+    judged = worth(surveys, minutes, to=asked.to, although_short=asked.although_short)
+    return "" if judged.needed or reindex_owed(world, name) else judged.why
+
+
+def _row(world: World, name: str, node: PulpNode, one: HostSurvey, asked: Asked) -> Row:
     """Return what is done on one host; its scopes are left before the row ends, whatever happens."""
+    pulp = world.pulp(name)
     work = PrepareContent(
         pulp=name,
         host_name=node.host,
@@ -66,12 +88,6 @@ def _row(name: str, pulp: PulpRegistry, node: PulpNode, one: HostSurvey, asked: 
         patience_seconds=pulp.content.patience_seconds,
     ).surveyed(one)
     if not one.doable and not one.unreachable:
-        return Row(node.host, (Do(work),))
-    scopes = _scopes(name, pulp, node)
-    body = (Do(work),)
-    return Row(node.host, (Within(scopes, body),) if scopes else body)
-
-
-def _scopes(name: str, pulp: PulpRegistry, node: PulpNode) -> tuple[Scope, ...]:
-    """Return what holds while a host is prepared."""
-    return ()
+        return Row(node.host, (Do(work), after(name, node)))
+    held, body = scopes(world, name, node), around(name, node, work)
+    return Row(node.host, (*before(node), Within(held, body)) if held else (*before(node), *body))

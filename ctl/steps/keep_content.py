@@ -19,41 +19,41 @@ class KeepContent(Step):
     `content forget`. A run has one copy: what was written before a crash is never written anew.
     """
 
-    registry: str
-    node: str
+    pulp: str
+    host_name: str
 
     def title(self) -> str:
         """Name the host."""
-        return f"keep a copy of the rows of {self.registry} on {self.node}"
+        return f"keep a copy of the rows of {self.pulp} on {self.host_name}"
 
     def host(self) -> str:
         """The node's host."""
-        return self.node
+        return self.host_name
 
     def check(self, here: Target) -> Iterator[Problem]:
         """There must be room for it; what a cleanup of orphans would take for good is told of."""
-        if here.run.id or database_is_stopped(here, self.registry, self.node):
+        if here.run.id or database_is_stopped(here, self.pulp, self.host_name):
             return  # just before it writes, the program over there looks by itself
-        found = ask_copies(here.world, self.registry, self.node, "keep", {"action": "look"})
-        hint = f"name another folder as content.keep_folder of {self.registry} in the site"
+        found = ask_copies(here.world, self.pulp, self.host_name, "keep", {"action": "look"})
+        hint = f"name another folder as content.keep_folder of {self.pulp} in the site"
         if found["rows"] and not found["writable"]:
-            yield Problem(f"{found['folder']} on {self.node} cannot be written by Pulp's user", hint)
+            yield Problem(f"{found['folder']} on {self.host_name} cannot be written by Pulp's user", hint)
         elif found["free"] < found["needed"] + ROOM:
             free, wanted = size_text(found["free"]), size_text(found["needed"] + ROOM)
-            yield Problem(f"{found['folder']} on {self.node} has {free} free; a copy may take {wanted}", hint)
+            yield Problem(
+                f"{found['folder']} on {self.host_name} has {free} free; a copy may take {wanted}", hint
+            )
         if found["relinkable"]:
             yield Problem(
-                f"{self.node}: {found['relinkable']} manifests have lost their files and can be linked again "
-                "only for as long as no cleanup of orphans runs",
-                hint=f"regctl content repair {self.registry} --host {self.node}",
+                f"{self.host_name}: {found['relinkable']} manifests have lost their files, and can be linked "
+                "again only for as long as no cleanup of orphans runs",
+                hint=f"regctl content repair {self.pulp} --host {self.host_name}",
                 blocking=False,
             )
 
     def preview(self, here: Target) -> Preview:
         """Say where it will be; a copy alone is nothing to do."""
-        folder = (
-            here.world.pulp(self.registry).content.keep_folder or "regctl-content below Pulp's own folder"
-        )
+        folder = here.world.pulp(self.pulp).content.keep_folder or "regctl-content below Pulp's own folder"
         text = f"It lies in {folder}, 0600, until `regctl content forget`."
         return Preview(self.title(), changes=False, blocks=(Text(text),))
 
@@ -61,7 +61,7 @@ class KeepContent(Step):
         """Write it, or find the one that an earlier attempt of this run has written."""
         here.run.guard()
         request = {"action": "write", "name": copy_name(here.run.id), "room": ROOM}
-        found = ask_copies(here.world, self.registry, self.node, "keep", request)
+        found = ask_copies(here.world, self.pulp, self.host_name, "keep", request)
         if not found["rows"]:
             return StepReport(changed=False, not_applicable="nothing is left to do here")
         data = {"copy": request["name"], "path": found["path"]}
@@ -75,30 +75,32 @@ class KeepContent(Step):
 class ForgetCopy(Step):
     """Delete a copy of rows; a way back that it was is then gone."""
 
-    registry: str
-    node: str
+    pulp: str
+    host_name: str
     name: str
 
     irreversible: ClassVar[bool] = True
 
     def title(self) -> str:
         """Name the copy."""
-        return f"delete the copy {self.name} of {self.registry} on {self.node}"
+        return f"delete the copy {self.name} of {self.pulp} on {self.host_name}"
 
     def host(self) -> str:
         """The node's host."""
-        return self.node
+        return self.host_name
 
     def check(self, here: Target) -> Iterator[Problem]:
         """It must be there."""
         if not here.run.id and self.name not in self._names(here):
-            yield Problem(f"{self.node} has no copy {self.name!r}", hint="regctl content copies lists them")
+            yield Problem(
+                f"{self.host_name} has no copy {self.name!r}", hint="regctl content copies lists them"
+            )
 
     def apply(self, here: Target, before: Before) -> StepReport:
         """Delete it; what is gone already is fine."""
         here.run.guard()
         request = {"action": "forget", "name": self.name}
-        found = ask_copies(here.world, self.registry, self.node, "keep", request)
+        found = ask_copies(here.world, self.pulp, self.host_name, "keep", request)
         return StepReport(
             {"copy": self.name, "bytes": found["bytes"] or 0}, changed=found["bytes"] is not None
         )
@@ -110,8 +112,8 @@ class ForgetCopy(Step):
     def verify(self, here: Target) -> Iterator[Problem]:
         """It must be gone."""
         if self.name in self._names(here):
-            yield Problem(f"the copy {self.name} is still on {self.node}")
+            yield Problem(f"the copy {self.name} is still on {self.host_name}")
 
     def _names(self, here: Target) -> list[str]:
-        found = ask_copies(here.world, self.registry, self.node, "keep", {"action": "list"})
+        found = ask_copies(here.world, self.pulp, self.host_name, "keep", {"action": "list"})
         return [str(one["name"]) for one in found["copies"]]

@@ -21,6 +21,7 @@ from ctl.steps.content_left import estimate, hindrances, left_figures, left_told
 from ctl.steps.content_survey import HostSurvey, survey
 from ctl.steps.job_following import Following
 from ctl.steps.pulp_doors import pulp_node
+from ctl.steps.pulp_services import database_is_stopped
 
 if TYPE_CHECKING:
     from ctl.hosts.base import Command
@@ -77,7 +78,7 @@ class PrepareContent(Step):
 
     def check(self, here: Target) -> Iterator[Problem]:
         """Say what stands in the way; within the run the program itself looks, and loses nothing."""
-        if not here.run.id:
+        if not here.run.id and not self._waits(here):
             yield from hindrances(self._look(here.world), self.way)
 
     def observe(self, here: Target) -> Before:
@@ -88,6 +89,9 @@ class PrepareContent(Step):
     def preview(self, here: Target) -> Preview:
         """Say how much would be done there, how, and for how long."""
         one = self._look(here.world)
+        if one.unreachable and self._waits(here):
+            text = "How much is left can only be told once its PostgreSQL runs, which is started for it."
+            return Preview(self.title(), blocks=(Text(text),), data={"role": one.role})
         data: dict[str, Json] = {
             "role": one.role,
             "remaining": one.remaining,
@@ -111,7 +115,7 @@ class PrepareContent(Step):
         notes = here.run.notes(_CLASS)
         ended = notes.get("ended")
         if not isinstance(ended, Mapping):
-            if "job" not in notes and not (one := self._look(here.world)).doable:
+            if "job" not in notes and not (one := self._look(here.world, again=True)).doable:
                 return StepReport(self._nothing(one), changed=False, not_applicable=nothing_to_do(one))
             ended = self._drive(here, dict(notes))
             here.run.note(ended=ended)
@@ -196,8 +200,13 @@ class PrepareContent(Step):
 
     # -- what it came to -------------------------------------------------------------------------
 
-    def _look(self, world: World) -> HostSurvey:
-        if self._looked is None:
+    def _waits(self, here: Target) -> bool:
+        """Say whether nothing can be told before the PostgreSQL of this host is started, within the run."""
+        one = self._looked
+        return (one is None or bool(one.unreachable)) and database_is_stopped(here, self.pulp, self.host_name)
+
+    def _look(self, world: World, *, again: bool = False) -> HostSurvey:
+        if self._looked is None or (again and self._looked.unreachable):
             self._looked = survey(world, self.pulp, (self.host_name,))[0]
         return self._looked
 

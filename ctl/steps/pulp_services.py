@@ -35,16 +35,16 @@ def _runs(here: Target, host: str, service: PulpService) -> bool:
 class DatabaseRuns(Scope):
     """Within it the PostgreSQL of a node's host runs; where it was stopped before, it is stopped again."""
 
-    registry: str
-    node: str
+    pulp: str
+    host_name: str
 
     def title(self) -> str:
         """Name it."""
-        return f"have the PostgreSQL of {self.registry} run on {self.node}"
+        return f"have the PostgreSQL of {self.pulp} run on {self.host_name}"
 
     def host(self) -> str:
         """The node's host."""
-        return self.node
+        return self.host_name
 
     def check(self, here: Target) -> Iterator[Problem]:
         """Its manager must know it."""
@@ -61,7 +61,7 @@ class DatabaseRuns(Scope):
         step = self._step(here, "start")
         if step is None or not step.preview(here).changes:
             return Preview(self.title(), changes=False)
-        return Preview(f"start {step.name} on {self.node}, and stop it again afterwards")
+        return Preview(f"start {step.name} on {self.host_name}, and stop it again afterwards")
 
     def apply(self, here: Target, before: Before) -> StepReport:
         """Start it, unless it runs."""
@@ -84,8 +84,8 @@ class DatabaseRuns(Scope):
         step = self._step(here, "stop")
         if step is None or before["running"]:
             return StepReport(changed=False)
-        node = pulp_node(here.world, self.registry, self.node)
-        if using := [one.name for one in node.services if _runs(here, self.node, one)]:
+        node = pulp_node(here.world, self.pulp, self.host_name)
+        if using := [one.name for one in node.services if _runs(here, self.host_name, one)]:
             text = f"{step.name} stays up: {', '.join(using)} runs now and needs it"
             return StepReport(changed=False, warnings=(text,))
         now = step.observe(here)
@@ -95,8 +95,8 @@ class DatabaseRuns(Scope):
         return report
 
     def _step(self, here: Target, verb: Verb) -> RunService | None:
-        service = pulp_node(here.world, self.registry, self.node).database_service
-        return None if service is None else driven(self.node, service, verb)
+        service = pulp_node(here.world, self.pulp, self.host_name).database_service
+        return None if service is None else driven(self.host_name, service, verb)
 
 
 class ServicesAsBefore(Scope):
@@ -105,21 +105,21 @@ class ServicesAsBefore(Scope):
     Nothing is stopped or restarted for it. What was stopped stays stopped.
     """
 
-    registry: str
-    node: str
+    pulp: str
+    host_name: str
 
     def title(self) -> str:
         """Name the node."""
-        return f"leave the services of {self.registry} on {self.node} as they are"
+        return f"leave the services of {self.pulp} on {self.host_name} as they are"
 
     def host(self) -> str:
         """The node's host."""
-        return self.node
+        return self.host_name
 
     def check(self, here: Target) -> Iterator[Problem]:
         """Each of them must be known to its manager."""
-        for service in pulp_node(here.world, self.registry, self.node).services:
-            yield from driven(self.node, service, "start").check(here)
+        for service in pulp_node(here.world, self.pulp, self.host_name).services:
+            yield from driven(self.host_name, service, "start").check(here)
 
     def observe(self, here: Target) -> Before:
         """Remember which of them run."""
@@ -147,23 +147,23 @@ class ServicesAsBefore(Scope):
         """Start, in the order of the site, what ran before and does not now."""
         was: Mapping[str, Any] = before["running"]
         warnings, changed = [], False
-        for service in pulp_node(here.world, self.registry, self.node).services:
-            now = _runs(here, self.node, service)
+        for service in pulp_node(here.world, self.pulp, self.host_name).services:
+            now = _runs(here, self.host_name, service)
             if now == was.get(service.name, now):
                 continue
             if now:
                 warnings.append(
-                    f"{service.name} on {self.node} was started by somebody meanwhile; it goes on"
+                    f"{service.name} on {self.host_name} was started by somebody meanwhile; it goes on"
                 )
                 continue
-            step = driven(self.node, service, "start")
+            step = driven(self.host_name, service, "start")
             step.apply(here, step.observe(here))
             for problem in step.verify(here):
                 raise RegctlError(problem.message, hint=problem.hint)
-            warnings.append(f"{service.name} on {self.node} had ended meanwhile, and was started again")
+            warnings.append(f"{service.name} on {self.host_name} had ended meanwhile, and was started again")
             changed = True
         return StepReport(changed=changed, warnings=tuple(warnings))
 
     def _running(self, here: Target) -> dict[str, bool]:
-        services = pulp_node(here.world, self.registry, self.node).services
-        return {one.name: _runs(here, self.node, one) for one in services}
+        services = pulp_node(here.world, self.pulp, self.host_name).services
+        return {one.name: _runs(here, self.host_name, one) for one in services}

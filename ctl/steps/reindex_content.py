@@ -30,16 +30,16 @@ def reindex_owed(world: World, registry: str) -> bool:
 class OweReindex(Step):
     """Remember, before a server's first row is changed, that its reindex must follow."""
 
-    registry: str
-    node: str
+    pulp: str
+    host_name: str
 
     def title(self) -> str:
         """Name the server."""
-        return f"remember that {self.registry} on {self.node} is to be reindexed"
+        return f"remember that {self.pulp} on {self.host_name} is to be reindexed"
 
     def host(self) -> str:
         """The server's host."""
-        return self.node
+        return self.host_name
 
     def preview(self, here: Target) -> Preview:
         """A note of the controller's own is no change of the host."""
@@ -47,9 +47,9 @@ class OweReindex(Step):
 
     def apply(self, here: Target, before: Before) -> StepReport:
         """Write the note."""
-        if pulp_node(here.world, self.registry, self.node).reindex is None:
-            return StepReport(changed=False, not_applicable=_why_not(here.world, self.registry, self.node))
-        owe(here.world.state_dir, self.registry, here.run.id)
+        if pulp_node(here.world, self.pulp, self.host_name).reindex is None:
+            return StepReport(changed=False, not_applicable=_why_not(here.world, self.pulp, self.host_name))
+        owe(here.world.state_dir, self.pulp, here.run.id)
         return StepReport(changed=False)
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
@@ -71,38 +71,40 @@ class ReindexContent(Step):
     has told of is not told of again; where it failed, the next `content prepare` runs it again.
     """
 
-    registry: str
-    node: str
+    pulp: str
+    host_name: str
     timeout_seconds: float = Field(default=TIMEOUT, gt=0)
 
     retries: ClassVar[int] = 0
 
     def title(self) -> str:
         """Name the server."""
-        return f"reindex {self.registry} on {self.node}"
+        return f"reindex {self.pulp} on {self.host_name}"
 
     def host(self) -> str:
         """The server's host."""
-        return self.node
+        return self.host_name
 
     def preview(self, here: Target) -> Preview:
         """Show the exact call."""
-        node = pulp_node(here.world, self.registry, self.node)
+        node = pulp_node(here.world, self.pulp, self.host_name)
         if node.reindex is None:
-            return Preview(f"{self.title()}: {_why_not(here.world, self.registry, self.node)}", changes=False)
-        owed = bool(owed_since(here.world.state_dir, self.registry))
+            return Preview(
+                f"{self.title()}: {_why_not(here.world, self.pulp, self.host_name)}", changes=False
+            )
+        owed = bool(owed_since(here.world.state_dir, self.pulp))
         found = self._program(node).preview(here)
         return Preview(self.title(), owed, found.blocks, found.data)
 
     def apply(self, here: Target, before: Before) -> StepReport:
         """Run it, or find the job that an earlier attempt began; then it is owed no more."""
-        node, state_dir = pulp_node(here.world, self.registry, self.node), here.world.state_dir
+        node, state_dir = pulp_node(here.world, self.pulp, self.host_name), here.world.state_dir
         if node.reindex is None:
-            return StepReport(changed=False, not_applicable=_why_not(here.world, self.registry, self.node))
-        if not owed_since(state_dir, self.registry):
+            return StepReport(changed=False, not_applicable=_why_not(here.world, self.pulp, self.host_name))
+        if not owed_since(state_dir, self.pulp):
             return StepReport(changed=False, not_applicable="nothing is new since the last one")
         report = self._program(node).apply(here, before)
-        settled(state_dir, self.registry)
+        settled(state_dir, self.pulp)
         return report
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
@@ -111,13 +113,13 @@ class ReindexContent(Step):
 
     def settle(self, here: Target, before: Before) -> None:
         """End what an interrupted attempt left running."""
-        node = pulp_node(here.world, self.registry, self.node)
+        node = pulp_node(here.world, self.pulp, self.host_name)
         if node.reindex is not None:
             self._program(node).settle(here, before)
 
     def _program(self, node: PulpNode) -> _Program:
         if node.reindex is None:
-            raise UsageError(f"the site names no reindex for {self.registry} on {node.host}")
+            raise UsageError(f"the site names no reindex for {self.pulp} on {node.host}")
         return _Program(
             host_name=node.host,
             argv=node.reindex,

@@ -23,7 +23,7 @@ class TimerRests(Scope):
     too stays at rest.
     """
 
-    registry: str
+    pulp: str
     timer: Timer
 
     retries: ClassVar[int] = 0
@@ -75,10 +75,10 @@ class TimerRests(Scope):
 
     @property
     def _pausing(self) -> PauseTimer:
-        return PauseTimer(registry=f"{self.registry} (content)", timer=self.timer)
+        return PauseTimer(registry=f"{self.pulp} (content)", timer=self.timer)
 
 
-def timer_scopes(world: World, registry: str, host: str) -> tuple[TimerRests, ...]:
+def timer_scopes(world: World, pulp: str, host: str) -> tuple[TimerRests, ...]:
     """Return the scopes for what works by itself on a host: the site's timers there, and the Pulp's own."""
-    found = [timer for timer in timers.timers_of(world.site, registry) if timer.host == host]
-    return tuple(TimerRests(registry=registry, timer=timer) for timer in found)
+    found = [timer for timer in timers.timers_of(world.site, pulp) if timer.host == host]
+    return tuple(TimerRests(pulp=pulp, timer=timer) for timer in found)

@@ -33,8 +33,8 @@ class RestoreContent(Step):
     again, it goes on where it was.
     """
 
-    registry: str
-    node: str
+    pulp: str
+    host_name: str
     name: str
     partial: bool = False
     chunk: int = Field(default=200, ge=1, le=1000)
@@ -44,11 +44,11 @@ class RestoreContent(Step):
 
     def title(self) -> str:
         """Name the copy."""
-        return f"bring back the rows of {self.registry} on {self.node} from {self.name}"
+        return f"bring back the rows of {self.pulp} on {self.host_name} from {self.name}"
 
     def host(self) -> str:
         """The node's host."""
-        return self.node
+        return self.host_name
 
     def check(self, here: Target) -> Iterator[Problem]:
         """The copy must be whole and this Pulp's, and the release must serve what it brings back."""
@@ -56,15 +56,15 @@ class RestoreContent(Step):
         version = _version(found["installed"].get("container"))
         if version is None or not serves_unprepared(version):
             yield Problem(
-                f"{self.node}: pulp-container {version} serves nothing that is not prepared: what is brought "
-                "back could not be pulled any more",
+                f"{self.host_name}: pulp-container {version} serves nothing that is not prepared: what is "
+                "brought back could not be pulled any more",
                 hint="there is nothing to go back to on this release",
             )
         lost = {word: found["counts"][word] for word in LOST if found["counts"].get(word)}
         for word, count in lost.items():
             first = found["samples"][word][0]
             yield Problem(
-                f"{self.node}: {count} manifests {WORDS[word]}; the first is {first}",
+                f"{self.host_name}: {count} manifests {WORDS[word]}; the first is {first}",
                 hint="--partial brings back the others",
                 blocking=not self.partial,
             )
@@ -76,7 +76,7 @@ class RestoreContent(Step):
         lines = [f"{count:,} manifests {WORDS[word]}." for word, count in sorted(counts.items())]
         header = found["header"]
         lines.append(f"The copy was made at {header['made_at']} by {_versions(header['versions'])}.")
-        data: dict[str, Json] = {"host": self.node, "copy": self.name, "counts": dict(counts)}
+        data: dict[str, Json] = {"host": self.host_name, "copy": self.name, "counts": dict(counts)}
         blocks: tuple[Block, ...] = (Text("\n".join(lines)),)
         return Preview(self.title(), bool(counts.get("restorable")), blocks, data)
 
@@ -84,16 +84,16 @@ class RestoreContent(Step):
         """Bring them back."""
         here.run.guard()
         request = {"action": "restore", "name": self.name, "partial": self.partial, "chunk": self.chunk}
-        told = progress_of(here, f"bring back rows on {self.node}")
-        found = ask_copies(here.world, self.registry, self.node, "restore", request, told)
+        told = progress_of(here, f"bring back rows on {self.host_name}")
+        found = ask_copies(here.world, self.pulp, self.host_name, "restore", request, told)
         if found["left"]:
             raise RegctlError(
-                f"{self.node}: {found['left']} rows are still to be brought back"
+                f"{self.host_name}: {found['left']} rows are still to be brought back"
                 + (": it was told to stop" if found["stopped"] else ""),
                 hint="run the same command again: it goes on where it was",
             )
         lost = sum(found["lost"].values())
-        warnings = (f"{self.node}: {lost} manifests could not be brought back",) if lost else ()
+        warnings = (f"{self.host_name}: {lost} manifests could not be brought back",) if lost else ()
         data: dict[str, Json] = {"copy": self.name, "restored": found["done"], "counts": found["counts"]}
         return StepReport(data, changed=bool(found["done"]), warnings=warnings)
 
@@ -103,7 +103,7 @@ class RestoreContent(Step):
 
     def _compared(self, here: Target) -> Mapping[str, Any]:
         request = {"action": "compare", "name": self.name}
-        found = ask_copies(here.world, self.registry, self.node, "restore", request)
+        found = ask_copies(here.world, self.pulp, self.host_name, "restore", request)
         self._seen.clear()
         self._seen.update(found)
         return found

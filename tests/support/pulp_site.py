@@ -54,7 +54,8 @@ class PulpSite(RegctlCalls):
             pulp.described(host, "server" if host == SERVER else "proxy", **self.nodes.get(host, {}))
             for host, pulp in self.pulps.items()
         ]
-        registry = {"engine": "pulp", "nodes": nodes, **self.overlay}
+        always = {"worth_minutes": 0}  # else so little is "not needed"
+        registry = {"engine": "pulp", "nodes": nodes, "content": always, **self.overlay}
         return {
             "version": 1,
             "state_dir": str(self.state_dir),
