@@ -99,6 +99,8 @@ def prepare(
 
     name = pulp_name(context, registry)
     if abort:
+        if rate or load or chunk or canary or max_fail:
+            raise UsageError("--abort begins nothing: it goes with --host alone")
         _abort(context, name, hosts)
         return
     asked = Asked(rate, load, chunk, canary, at_once, max_fail, release(to), although_short)
