@@ -41,14 +41,36 @@ def command() -> None:
 @click.argument("registry", required=False)
 @_target_options
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 4 where an upgrade is to be made.")
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="CHECK",
+    help="Of a Pulp: pass over a check by its name: broken-content, mixed-versions. Else it is for apply.",
+)
+@click.option("--skip-reason", default="", metavar="WHY", help="Why a check is passed over; it stands there.")
 @pass_context
 def plan(
-    context: Context, registry: str | None, binary: str | None, version: str | None, detailed_exitcode: bool
+    context: Context,
+    registry: str | None,
+    binary: str | None,
+    version: str | None,
+    detailed_exitcode: bool,
+    skip: tuple[str, ...],
+    skip_reason: str,
 ) -> None:
     """Show what an upgrade of REGISTRY would do, host by host, and what keeps it from beginning.
 
-    Only looks. The storage is read for images that the target no longer serves, which may take a while.
+    Only looks. The storage is read for images that the target no longer serves, which may take a while. Of a
+    Pulp, --to names a release of pulp-container, and every host is asked what it has left to prepare.
     """
+    from ctl.commands import pulp_upgrade
+    from ctl.errors import UsageError
+
+    if pulp := pulp_upgrade.meant(context, registry):
+        pulp_upgrade.show_plan(context, pulp, binary, version, skip, skip_reason, detailed=detailed_exitcode)
+        return
+    if skip:
+        raise UsageError("--skip of a plan is for a Pulp; here it is an option of `upgrade apply`")
     from ctl.plans.upgrade import plan as make_plan
     from ctl.recipes.live import CheckRun
     from ctl.recipes.model import Target
@@ -83,8 +105,13 @@ def apply(
     """Lead every node of REGISTRY to its target: drained, switched, proved, and put back, one by one.
 
     A node that does not prove itself goes back to what it had, and no further one is begun. The same command
-    again takes up only the nodes that are left.
+    again takes up only the nodes that are left. For a Pulp it is refused, and says what is done by hand.
     """
+    from ctl.commands import pulp_upgrade
+
+    if pulp := pulp_upgrade.meant(context, registry):
+        pulp_upgrade.refuse_apply(context, pulp, binary, version, skip, skip_reason)
+        return
     from ctl.plans.upgrade import plan as make_plan
     from ctl.recipes.live import CheckRun
     from ctl.recipes.model import Target
