@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from ctl.config.pulp import PulpNode
     from ctl.world import World
 
-SAMPLE = 60  # manifests that are computed in memory to learn how fast a machine is
-# What doing a manifest takes beside computing it (measured: see docs/howto/content-premigration.md): the
-# links that are dropped, the row that is written, the transaction.
-WRITING = 1.9
+SAMPLE = 60  # manifests that are rehearsed, with nothing written, to learn how fast a machine is
 BROKEN = ("lost", "manifest-file-missing")  # what no release serves
 SKIPPED = ("config-not-stored", "config-file-missing")  # served as it is, and passed over for ever
 
@@ -44,7 +41,7 @@ class HostSurvey:
     pending: tuple[str, ...] = ()  # migrations of the schema
     history: str = ""  # why its migrations contradict each other
     startup: float = 0.0  # seconds that its manager takes to start
-    seconds_each: float | None = None  # for a manifest, computed in memory
+    seconds_each: float | None = None  # for a manifest, as a rehearsal says
     unreachable: str = ""  # why nothing is known
 
     @property
@@ -71,7 +68,7 @@ class HostSurvey:
             return 0.0
         if self.seconds_each is None:
             return None
-        return round(self.startup + self.doable * self.seconds_each * WRITING, 1)
+        return round(self.startup + self.doable * self.seconds_each, 1)
 
     def left(self, one: PreMigration) -> int | None:
         """Return how many a pre-migration still has to do; None where it does not exist here."""
@@ -83,7 +80,7 @@ def survey(
 ) -> tuple[HostSurvey, ...]:
     """Ask all hosts at once; one that does not answer is a survey that says why."""
     nodes = pulp_nodes(world, registry, hosts)
-    request = {"sample": sample, "files": files}
+    request = {"sample": sample, "chunk": world.pulp(registry).content.chunk, "files": files}
     questions = {node.host: partial(ask_one, world, registry, node.host, "survey", request) for node in nodes}
     answers_ = ask(questions, PATIENCE.total_seconds())
     return tuple(_survey(node, answers_[node.host]) for node in nodes)

@@ -184,24 +184,28 @@ def read_only():
         cursor.execute("SET TRANSACTION READ ONLY")
 
 
-def tried(runner, pk):
-    """Compute a manifest's fields in memory by Pulp's own code; return what went wrong, "" if nothing.
+def compute(runner, manifest):
+    """Compute a manifest's fields in memory by Pulp's own code.
 
     Nothing is saved and no link is dropped, which Pulp's own `init_manifest` does at once.
     """
     from pulp_container.app.utils import get_content_data
 
-    manifest = Manifest.objects.get(pk=pk)
+    if not manifest.data:
+        data, raw = get_content_data(manifest._artifacts.get())
+        manifest.data = raw.decode("utf-8")
+        if not (manifest.annotations or manifest.labels or getattr(manifest, "type", None)):
+            manifest.init_metadata(data)
+    if hasattr(manifest, "type") and not manifest.type:
+        manifest.init_image_nature()
+    if hasattr(runner, "needs_os_arch_size_update") and runner.needs_os_arch_size_update(manifest):
+        runner.init_manifest_os_arch_size(manifest)
+
+
+def tried(runner, pk):
+    """Compute a manifest's fields in memory; return what went wrong, "" if nothing."""
     try:
-        if not manifest.data:
-            data, raw = get_content_data(manifest._artifacts.get())
-            manifest.data = raw.decode("utf-8")
-            if not (manifest.annotations or manifest.labels or getattr(manifest, "type", None)):
-                manifest.init_metadata(data)
-        if hasattr(manifest, "type") and not manifest.type:
-            manifest.init_image_nature()
-        if hasattr(runner, "needs_os_arch_size_update") and runner.needs_os_arch_size_update(manifest):
-            runner.init_manifest_os_arch_size(manifest)
+        compute(runner, Manifest.objects.get(pk=pk))
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:300]
     return ""
