@@ -25,7 +25,10 @@ from pulp_container.constants import MEDIA_TYPE
 from pulpcore.app.models import Artifact, Content, ContentArtifact
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-COLUMNS = {field.name for field in Manifest._meta.get_fields()}
+# older releases have no names for these
+HELM = "application/vnd.cncf.helm.config.v1+json"
+COSIGN = "application/vnd.dev.cosign.simplesigning.v1+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
 
 
 class Store:
@@ -101,12 +104,12 @@ def image(store, number, *, kind):
         labels["org.flatpak.ref"] = f"app/org.example.App{number}/x86_64/stable"
     elif kind == "helm":
         config = {"name": f"chart-{number}", "version": "1.0.0", "made": seed}
-        config_type = MEDIA_TYPE.CONFIG_BLOB_HELM
+        config_type = HELM
     elif kind == "cosign":
-        layer_type = MEDIA_TYPE.COSIGN_BLOB
+        layer_type = COSIGN
         config["config"] = {}
     elif kind == "artifact":
-        config, config_type = {}, MEDIA_TYPE.OCI_EMPTY_JSON
+        config, config_type = {}, EMPTY
         more = {
             "artifactType": "application/vnd.example.thing",
             "annotations": {"number": f"{seed}-{number}"},

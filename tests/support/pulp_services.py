@@ -235,7 +235,7 @@ class PulpServices:
         place = urlsplit(begun.headers["location"]).path
         length = {"Content-Range": f"0-{len(raw) - 1}", "Content-Type": "application/octet-stream"}
         sent = request(port, "PATCH", place, body=raw, headers=length, login=True)
-        assert sent.status == 202, sent
+        assert sent.status in (202, 204), sent  # 2.18 answers 204
         place = urlsplit(sent.headers["location"]).path
         ended = request(port, "PUT", f"{place}?digest={_digest(raw)}", login=True)
         assert ended.status == 201, ended
