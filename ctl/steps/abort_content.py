@@ -79,25 +79,32 @@ class EndPreparing(Step):
 
 
 def at_work(world: World, pulp: str, hosts: Sequence[str] = ()) -> list[Preparing]:
-    """Return the jobs of our runs that may be at work, by their journals; connects to no host."""
+    """Return what our runs began and did not see come to its end, the last on each host; only reads.
+
+    It may be at work, or have been stopped or cut off; connects to no host.
+    """
     folder = world.state_dir
-    opened = {state.id: state for state in runs.open_runs(folder)}
+    opened = {state.id for state in runs.open_runs(folder)}
     closed = [one for one in runs.ids(folder) if one not in opened][-_LAST:]
     found: dict[str, Preparing] = {}
-    for state in (*(runs.load(folder, one) for one in closed), *opened.values()):
-        for one in _of(state, pulp):
-            if not hosts or one.host in hosts:
-                found[one.job] = one
+    for run in sorted({*closed, *opened}):  # an id begins with its time
+        state = runs.load(folder, run)
+        for host, one in _of(state, pulp):
+            if one is None:
+                found.pop(host, None)
+            elif not hosts or host in hosts:
+                found[host] = one
     return list(found.values())
 
 
-def _of(state: RunState, pulp: str) -> Iterator[Preparing]:
+def _of(state: RunState, pulp: str) -> Iterator[tuple[str, Preparing | None]]:
+    """Yield what a run began on its hosts; None where it came to its end."""
     for progress in list(state.progress.values()):
         notes = progress.notes
         if not progress.step.replace(":", ".").endswith(_STEP) or notes.get("pulp") != pulp:
             continue
-        if notes.get("job") and not notes.get("ended"):
-            yield Preparing(state.id, str(notes["host"]), str(notes["job"]), not state.closed)
+        host, job = str(notes["host"]), str(notes["job"])
+        yield host, None if notes.get("ended") else Preparing(state.id, host, job, not state.closed)
 
 
 def running(world: World, found: Sequence[Preparing]) -> list[Preparing]:

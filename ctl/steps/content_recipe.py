@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ctl.recipes.model import Across, Do, Recipe, Row, Within
+from ctl.steps.abort_content import at_work
 from ctl.steps.content_around import after, around, before, scopes
 from ctl.steps.content_left import estimate
 from ctl.steps.content_worth import NotWorth, worth
@@ -69,10 +70,15 @@ def content_recipe(world: World, name: str, surveys: Sequence[HostSurvey], asked
 
 
 def not_needed(world: World, name: str, surveys: Sequence[HostSurvey], asked: Asked) -> str:
-    """Say why preparing is not needed beforehand; "" where it is, or where a reindex is still to be done."""
+    """Say why preparing is not needed beforehand; "" where it is.
+
+    What was begun is always gone on with, and so it is where a reindex is still to be done.
+    """
     minutes = world.pulp(name).content.worth_minutes
     judged = worth(surveys, minutes, to=asked.to, although_short=asked.although_short)
-    return "" if judged.needed or reindex_owed(world, name) else judged.why
+    if judged.needed or reindex_owed(world, name) or at_work(world, name, [one.host for one in surveys]):
+        return ""
+    return judged.why
 
 
 def _row(world: World, name: str, node: PulpNode, one: HostSurvey, asked: Asked) -> Row:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 
 from ctl.engines.pulp import answers
+from tests.support.postgres import PostgresServer
 from tests.support.preparing import cut_off, driver, jobs, kill, stock_in_the_middle, under_way
 from tests.support.pulp import PulpLab, PulpUnderTest, Seed
 from tests.support.pulp_site import SERVER, PulpSite
 
+ALWAYS = {"content": {"worth_minutes": 0}}  # whatever it saves
 MANY = Seed(images=250, varied=False)
 SLOWLY = {"chunk": 20, "rate": 60}
 DAMAGED = Seed(images=250, varied=False, damage={"manifest_file_missing": 1})
@@ -112,7 +115,9 @@ def test_and_where_a_file_is_missing(pulp_lab: PulpLab) -> None:
 
 @pytest.fixture
 def site(pulp_lab: PulpLab, tmp_path: Path) -> Iterator[PulpSite]:
-    with PulpSite(tmp_path / "site", pulp_lab.clone(MANY), {"proxy1": pulp_lab.clone(MANY)}) as made:
+    with PulpSite(
+        tmp_path / "site", pulp_lab.clone(MANY), {"proxy1": pulp_lab.clone(MANY)}, overlay=ALWAYS
+    ) as made:
         yield made
 
 
@@ -161,3 +166,113 @@ def test_a_killed_regctl_is_ended_gently_by_abort_and_resumed(site: PulpSite) ->
     assert (resumed["state"], [one["result"] for one in resumed["hosts"]]) == ("done", ["changed", "changed"])
     assert [(one.counts().todo, one.counts().unreadable) for one in (server, proxy)] == [(0, 0), (0, 0)]
     assert {host: len(jobs(site, host)) for host in site.pulps} == {SERVER: 1, "proxy1": 1}
+
+
+def test_abort_ends_a_living_one_as_interrupted_and_the_same_command_goes_on(
+    pulp_lab: PulpLab, tmp_path: Path
+) -> None:
+    with PulpSite(tmp_path / "site", pulp_lab.clone(MANY), overlay=ALWAYS) as site:
+        process = site.start(*PREPARE)
+        under_way(site.pulps[SERVER], 20)
+        [ended] = site.ok("content", "prepare", "--abort")["hosts"]
+        assert ended["result"] == "changed"
+        out, _ = process.communicate(timeout=60)
+        [host] = json.loads(out)["hosts"]
+        assert (process.returncode, host["result"]) == (130, "stopped")
+        assert (host["done"] % 20, host["done"] + host["remaining"]) == (0, 250)
+        assert site.pulps[SERVER].counts().todo == host["remaining"]
+
+        [host] = site.ok("content", "prepare", "--yes")["hosts"]
+        assert (host["result"], host["remaining"]) == ("changed", 0)
+        again = site.ok("content", "prepare", "--yes")
+        assert (again["result"], again["run"], again["hosts"][0]["result"]) == (
+            "nothing-to-do",
+            "",
+            "not-applicable",
+        )
+
+
+# -- long ones -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seconds", [1.0, 12.0])
+def test_a_restart_of_postgresql_is_sat_out_or_told(
+    own_server: PostgresServer, tmp_path: Path, seconds: float
+) -> None:
+    lab = PulpLab(own_server, tmp_path / "lab")
+    patient = {"content": {"patience_seconds": 5, "worth_minutes": 0}}
+    with PulpSite(tmp_path / "site", lab.clone(MANY), overlay=patient) as site:
+        process = site.start(*PREPARE)
+        under_way(site.pulps[SERVER], 20)
+        own_server.stop()
+        if seconds < 5:
+            time.sleep(seconds)
+            own_server.start()
+        out, errors = process.communicate(timeout=120)
+        found = json.loads(out)
+        if seconds < 5:
+            assert (process.returncode, found["hosts"][0]["remaining"]) == (0, 0), errors.decode()
+        else:
+            assert (process.returncode, found["hosts"][0]["result"]) == (7, "unreachable"), errors.decode()
+            assert "PostgreSQL stayed away" in found["hosts"][0]["reason"]
+            # and nothing is begun on it while it is away
+            again = site.regctl("content", "prepare", "--yes")
+            assert (again.exit_code, again.json["hosts"][0]["result"]) == (7, "unreachable")
+            own_server.start()
+            assert site.pulps[SERVER].counts().unreadable == 0
+            assert site.ok("content", "prepare", "--yes")["hosts"][0]["remaining"] == 0
+        assert (site.pulps[SERVER].counts().todo, site.pulps[SERVER].counts().unreadable) == (0, 0)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", ["TERM", "HUP", "INT", "KILL", "connection", "file", "regctl", "ctrl-c"])
+@pytest.mark.parametrize("where", [SERVER, "proxy1"])
+def test_each_fault_on_each_side(pulp_lab: PulpLab, tmp_path: Path, fault: str, where: str) -> None:
+    pulps = {name: pulp_lab.clone(MANY) for name in (SERVER, "proxy1")}
+    hurt = pulps[where]
+    missing = ""
+    with PulpSite(tmp_path / "site", pulps[SERVER], {"proxy1": pulps["proxy1"]}, overlay=ALWAYS) as site:
+        process = site.start(*PREPARE)
+        under_way(hurt, 20)
+        if fault == "file":
+            [missing] = [
+                row[0]
+                for row in hurt.query(
+                    "SELECT digest FROM container_manifest WHERE data IS NULL "
+                    "ORDER BY content_ptr_id DESC LIMIT 1"
+                )
+            ]
+            hurt.file_of(missing).unlink()
+        elif fault == "connection":
+            cut_off(hurt)
+        elif fault in ("regctl", "ctrl-c"):
+            process.send_signal(signal.SIGKILL if fault == "regctl" else signal.SIGINT)
+        else:
+            kill(driver(site, where), getattr(signal, f"SIG{fault}"), group=True)
+        out, errors = process.communicate(timeout=180)
+        assert [one.counts().unreadable for one in pulps.values()] == [0, 0]
+
+        if fault == "file":
+            found = json.loads(out)
+            assert process.returncode == 3, errors.decode()
+            [host] = [one for one in found["hosts"] if one["host"] == where]
+            assert [one["digest"] for one in host["leftovers"]] == [missing]
+            assert [one.counts().todo for name, one in pulps.items()] == [
+                int(name == where) for name in pulps
+            ]
+            return
+        codes = {"KILL": 0, "connection": 0, "regctl": -9, "ctrl-c": 130}
+        assert process.returncode == codes.get(fault, 130), errors.decode()
+        if fault == "regctl":
+            site.ok("run", "resume", "--yes")
+        elif process.returncode:
+            site.ok("content", "prepare", "--yes")
+        assert [(one.counts().todo, one.counts().unreadable) for one in pulps.values()] == [(0, 0), (0, 0)]
+        assert site.ok("content", "prepare", "--yes")["result"] == "nothing-to-do"

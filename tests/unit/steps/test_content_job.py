@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -38,7 +39,7 @@ def test_it_is_heard_the_same_wherever_the_output_is_cut(cuts: list[int]) -> Non
     events: list[Event] = []
     telling = Telling(events.append, "proxy1")
     places = [0, *sorted(cuts), len(OUTPUT)]
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in itertools.pairwise(places):
         telling.feed(OUTPUT[begin:end])
 
     assert telling.end is not None
