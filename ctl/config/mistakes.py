@@ -103,6 +103,7 @@ _PLAIN = {
     "string_too_short": "must not be empty",
     "string_pattern_mismatch": f"must be {_NAMES}",
     "int_type": "must be a whole number, without quotes",
+    "float_parsing": "must be a number",
     "bool_type": "must be true or false, without quotes",
     "dict_type": "must be a mapping (key: value lines below it)",
     "model_type": "must be a mapping (key: value lines below it)",
@@ -132,26 +133,28 @@ def _near_only(word: str, known: Sequence[str]) -> str:
 def _known_keys(schema: Schema, path: Path, root: Located) -> list[str]:
     """The keys that the schema allows at a path, less those that are there already."""
     spots: list[Schema] = [schema]
-    for part in path:
-        spots = [
-            below for spot in spots for option in _options(spot, schema) for below in _below(option, part)
-        ]
-    allowed = {
-        key for spot in spots for option in _options(spot, schema) for key in option.get("properties", {})
-    }
     node: Located | None = root
     for part in path:
+        options = [option for spot in spots for option in _options(spot, schema, node)]
+        spots = [below for option in options for below in _below(option, part)]
         node = _child(node, part) if node is not None else None
+    options = [option for spot in spots for option in _options(spot, schema, node)]
+    allowed = {key for option in options for key in option.get("properties", {})}
     used = set(node.value) if node is not None and isinstance(node.value, dict) else set()
     return sorted(allowed - used)
 
 
-def _options(spot: Schema, schema: Schema) -> list[Schema]:
+def _options(spot: Schema, schema: Schema, node: Located | None) -> list[Schema]:
+    """Return what may stand there; of a tagged union only what the tag says, where it is one there is."""
     if "$ref" in spot:
-        return _options(schema["$defs"][str(spot["$ref"]).rsplit("/", 1)[-1]], schema)
+        return _options(schema["$defs"][str(spot["$ref"]).rsplit("/", 1)[-1]], schema, node)
+    tagged = spot.get("discriminator", {})
+    tag = _child(node, str(tagged.get("propertyName"))) if node is not None else None
+    if tag is not None and isinstance(tag.value, str) and tag.value in tagged.get("mapping", {}):
+        return _options({"$ref": tagged["mapping"][tag.value]}, schema, node)
     for word in ("anyOf", "oneOf", "allOf"):
         if word in spot:
-            return [found for option in spot[word] for found in _options(option, schema)]
+            return [found for option in spot[word] for found in _options(option, schema, node)]
     return [spot]
 
 

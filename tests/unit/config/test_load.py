@@ -169,8 +169,8 @@ def test_a_plugin_adds_an_engine_and_a_storage_driver(site_file: Path) -> None:
         load_site(str(site_file), model)
     told = "\n".join(caught.value.details)
     assert (
-        "registries.main.engine: must be distribution or gitlab or tape, not 'tap'; did you mean \"tape\"?"
-        in told
+        "registries.main.engine: must be distribution or gitlab or tape or pulp, not 'tap'; "
+        'did you mean "tape"?' in told
     )
     site_file.write_text(GOOD.replace("rootdirectory:", "rotdirectory:"))
     with pytest.raises(ConfigError) as caught:
