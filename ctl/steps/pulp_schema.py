@@ -14,10 +14,12 @@ from ctl.steps.pulp_doors import ask_one, pulp_node, pulp_nodes
 
 if TYPE_CHECKING:
     from ctl.config.pulp import PulpNode
+    from ctl.hosts.base import Host
     from ctl.recipes.model import Target
     from ctl.world import World
 
 _MANY = 6  # names in a sentence
+DEFAULT_SETTINGS = "/etc/pulp/settings.py"  # of Pulp, where no PULP_SETTINGS is set
 _AWAY = ("OperationalError", "InterfaceError")
 
 
@@ -188,14 +190,27 @@ def running_services(here: Target, found: HostSchema) -> Iterator[Problem]:
 
 def already_migrating(world: World, node: PulpNode) -> Iterator[Problem]:
     """Yield that somebody's `migrate` is at work on the host already: two of them would cross each other."""
-    for process in world.host(node.host).processes():
+    host = world.host(node.host)
+    for process in host.processes():
         words = process.argv
-        if node.manager in words and "migrate" in words and not {"--check", "--plan"} & set(words):
+        if node.manager not in words or "migrate" not in words or {"--check", "--plan"} & set(words):
+            continue
+        if _settings_of(host, process.pid) in (node.settings_file, ""):
             yield Problem(
                 f"{node.host}: somebody migrates already (process {process.pid})",
                 "wait for it to end",
                 outcome=Outcome.LOCKED,
             )
+
+
+def _settings_of(host: Host, pid: int) -> str:
+    """Return which settings a process of Pulp works with; "" where we may not know."""
+    try:
+        words = host.read(f"/proc/{pid}/environ").decode(errors="replace").split("\0")
+    except (RegctlError, OSError):
+        return ""
+    named = [word.partition("=")[2] for word in words if word.startswith("PULP_SETTINGS=")]
+    return named[0] if named else DEFAULT_SETTINGS
 
 
 def few(ids: Sequence[str], count: int = _MANY) -> str:
