@@ -12,6 +12,7 @@ from ctl.fleet.select import Term, matching, parse, select
 from ctl.recipes.names import Names
 from ctl.recipes.parameters import Value, fill, references, whole_reference
 from ctl.recipes.text import AcrossItem, Targets
+from ctl.recipes.values import hosts_of
 
 if TYPE_CHECKING:
     from ctl.config.models import Site
@@ -40,9 +41,9 @@ class AcrossReader(Names):
         for number, pattern in enumerate(targets.hosts or ()):
             yield from self._pattern(pattern, (*where, "hosts", number))
         if targets.nodes is not None:
-            named, registries = whole_reference(targets.nodes) or "", self.model.registries()
-            if named not in registries:
-                what = f"must be a parameter of the type registry{did_you_mean(named, registries)}"
+            named, known = whole_reference(targets.nodes) or "", self.model.with_nodes()
+            if named not in known:
+                what = f"must be a parameter of the type registry or pulp{did_you_mean(named, known)}"
                 yield self.at((*where, "nodes"), what)
 
     def _limit(self, value: int | str, key: str, path: Path) -> Iterator[Mistake]:
@@ -91,8 +92,7 @@ def _parts(targets: Targets, site: Site, values: Mapping[str, Value | None]) -> 
     for key, value in (targets.labels or {}).items():
         yield matching(site, Term(key, str(fill(value, values))))
     if targets.nodes is not None:
-        registry = site.registries[str(fill(targets.nodes, values))]
-        yield {node.host for node in registry.nodes}
+        yield set(hosts_of(site, str(fill(targets.nodes, values))))
 
 
 def _written(targets: Targets, values: Mapping[str, Value | None]) -> str:

@@ -149,7 +149,7 @@ def run_report(text: RecipeText, built: Built, run: RunReport) -> Report:
 
 
 def _must(parameter: Parameter) -> bool:
-    return parameter.default is None and parameter.required and parameter.type != "registry"
+    return parameter.default is None and parameter.required and parameter.type not in ("registry", "pulp")
 
 
 def _parameters(text: RecipeText) -> list[Json]:
@@ -169,7 +169,9 @@ def _parameters(text: RecipeText) -> list[Json]:
 def _parameter_rows(text: RecipeText) -> Iterator[tuple[str, ...]]:
     for name, one in text.model.parameters.items():
         kind = " or ".join(one.choices) if one.choices else one.sort
-        default = "the only one" if one.type == "registry" else "must be given" if _must(one) else "none"
+        default = (
+            "the only one" if one.type in ("registry", "pulp") else "must be given" if _must(one) else "none"
+        )
         yield name, kind, written(one.default) if one.default is not None else default, one.help
 
 

@@ -28,7 +28,7 @@ from ctl.recipes.text import (
     StepItem,
     WithinItem,
 )
-from ctl.recipes.values import given_values
+from ctl.recipes.values import given_values, hosts_of
 from ctl.recipes.vocabulary import REQUIREMENT, Vocabulary, arguments_of, call
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _recipe(text: RecipeText, maker: _Maker, items: tuple[Item, ...], values: Va
     hosts = [f"host/{row.host}" for _, across in acrosses(items) for row in across.rows]
     named = dict.fromkeys([*locked(steps, maker.around.world), *maker.resources, *hosts])
     resources = tuple(named) or (f"recipe/{text.name}",)
-    registries = [str(values[name]) for name in text.model.registries() if values[name]]
+    registries = [str(values[name]) for name in text.model.with_nodes() if values[name]]
     title = text.model.summary + (f" ({', '.join(registries)})" if registries else "")
     return Recipe(
         text.name,
@@ -205,8 +205,8 @@ class _Maker:
         site = self.around.world.site
         names = list(site.hosts)
         if item.for_each == "node":
-            parameter = whole_reference(item.of or "") or self.text.model.registries()[0]
-            names = [node.host for node in site.registries[str(values[parameter])].nodes]
+            parameter = whole_reference(item.of or "") or self.text.model.with_nodes()[0]
+            names = hosts_of(site, str(values[parameter]))
         for name in names:
             labels = site.hosts[name].labels
             if all(labels.get(label) == value for label, value in item.where.items()):

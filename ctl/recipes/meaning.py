@@ -154,7 +154,7 @@ class _Reader(ArgumentReader):
     def _loop(
         self, item: ForEachItem | ForEachScopes, path: Path, loops: frozenset[str]
     ) -> Iterator[Mistake]:
-        registries = self.model.registries()
+        registries = self.model.with_nodes()
         if item.for_each in loops:
             yield self.at((*path, "for_each"), f"stands within another for_each: {item.for_each}")
         if item.for_each == "host":
@@ -165,5 +165,5 @@ class _Reader(ArgumentReader):
         elif item.of is not None:
             named = references(item.of)[0]
             if named not in registries:
-                what = f"must be a parameter of the type registry{did_you_mean(named, registries)}"
+                what = f"must be a parameter of the type registry or pulp{did_you_mean(named, registries)}"
                 yield self.at((*path, "of"), what)

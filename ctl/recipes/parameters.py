@@ -10,6 +10,7 @@ Value = str | int | float | bool
 
 KINDS = {
     "registry": "a registry of the site",
+    "pulp": "a Pulp of the site",
     "node": "the host of one of a registry's nodes",
     "host": "a host of the site",
     "database": "a database of the site",

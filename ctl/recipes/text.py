@@ -83,7 +83,7 @@ class Parameter(Part):
     """What the operator gives by `--set NAME=VALUE`."""
 
     type: Literal[
-        "registry", "node", "host", "database", "string", "integer", "duration", "choice", "boolean"
+        "registry", "pulp", "node", "host", "database", "string", "integer", "duration", "choice", "boolean"
     ]
     help: Words
     default: str | int | bool | None = None
@@ -96,7 +96,7 @@ class Parameter(Part):
     @property
     def may_be_absent(self) -> bool:
         """Say whether it may have no value at all."""
-        return self.default is None and not self.required and self.type != "registry"
+        return self.default is None and not self.required and self.type not in ("registry", "pulp")
 
     @property
     def sort(self) -> str:
@@ -274,6 +274,10 @@ class RecipeModel(Part):
     def registries(self) -> list[str]:
         """Return the names of the parameters that name a registry."""
         return [name for name, one in self.parameters.items() if one.type == "registry"]
+
+    def with_nodes(self) -> list[str]:
+        """Return the names of the parameters that name what has nodes: a registry, or a Pulp."""
+        return [name for name, one in self.parameters.items() if one.type in ("registry", "pulp")]
 
 
 WithinItem.model_rebuild()

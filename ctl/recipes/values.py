@@ -50,7 +50,7 @@ def settle(model: RecipeModel, name: str, parameter: Parameter) -> Iterator[tupl
     if parameter.of is not None and parameter.type != "node":
         yield ("of",), "is only for the type node: which registry it is a node of"
     if parameter.type == "node" and registry_of(model, parameter) is None:
-        yield ("of",), "must name the parameter of the type registry whose node it is"
+        yield ("of",), "must name the parameter of the type registry or pulp whose node it is"
     for key in ("minimum", "maximum"):
         if getattr(parameter, key) is not None and parameter.type != "integer":
             yield (key,), "is only for the type integer"
@@ -65,8 +65,8 @@ def settle(model: RecipeModel, name: str, parameter: Parameter) -> Iterator[tupl
 
 
 def registry_of(model: RecipeModel, parameter: Parameter) -> str | None:
-    """Return the parameter that names a node's registry: the one it says, else the only one there is."""
-    registries = model.registries()
+    """Return the parameter that names a node's registry or Pulp: the one it says, else the only one."""
+    registries = model.with_nodes()
     if parameter.of is not None:
         return parameter.of if parameter.of in registries else None
     return registries[0] if len(registries) == 1 else None
@@ -107,7 +107,7 @@ def _example(parameter: Parameter) -> Value:
 def given_values(model: RecipeModel, given: Mapping[str, str], site: Site) -> dict[str, Value | None]:
     """Return a value for every parameter from what was given by `--set`, else its default.
 
-    A registry that is not named is the site's only one. UsageError says what is missing or wrong.
+    A registry, or a Pulp, that is not named is the site's only one. UsageError says what is missing or wrong.
     """
     for name in given:
         if name not in model.parameters:
@@ -132,23 +132,38 @@ def _value(model: RecipeModel, name: str, given: str | None, site: Site, known: 
         raise UsageError(f"{name} {error}", hint=f"{name}: {parameter.help}") from None
     there = _there(model, parameter, site, known)
     if there is not None and value not in there:
-        raise UsageError(
-            f"{name} must be {parameter.sort}: there is no {value!r}{did_you_mean(str(value), there)}",
-            hint=f"{name}: {parameter.help}",
-        )
+        wrong = f"{name} must be {parameter.sort}: {_not_one(parameter.type, str(value), site, there)}"
+        raise UsageError(wrong, hint=f"{name}: {parameter.help}")
     return value
+
+
+def _not_one(kind: str, value: str, site: Site, there: list[str]) -> str:
+    """Say why a name is none of those that a parameter may have."""
+    if kind == "registry" and value in site.pulps:
+        return f"{value} is a Pulp{did_you_mean(value, there)}"
+    if kind == "pulp" and value in site.registries:
+        return f"{value} is run by the engine {site.registries[value].engine}{did_you_mean(value, there)}"
+    return f"there is no {value!r}{did_you_mean(value, there)}"
+
+
+def hosts_of(site: Site, name: str) -> list[str]:
+    """Return the hosts of a registry's or a Pulp's nodes, in the order of the site."""
+    nodes = site.pulps[name].nodes if name in site.pulps else site.registries[name].nodes
+    return [node.host for node in nodes]
 
 
 def _unasked(model: RecipeModel, name: str, site: Site) -> Value | None:
     parameter = model.parameters[name]
-    registries = sorted(site.registries)
-    if parameter.type == "registry" and len(registries) == 1:
-        return registries[0]
+    known = {"registry": sorted(site.registries), "pulp": sorted(site.pulps)}.get(parameter.type, [])
+    if len(known) == 1:
+        return known[0]
     if parameter.may_be_absent:
         return None
     hint = f"{name}: {parameter.help}"
-    if parameter.type == "registry" and registries:
-        hint = f"the site has {', '.join(registries)}"
+    if known:
+        hint = f"the site has {', '.join(known)}"
+    elif parameter.type == "pulp":
+        hint = "the site has no Pulp: describe one with `engine: pulp`"
     raise UsageError(f"the recipe {model.name} needs --set {name}=VALUE ({parameter.sort})", hint=hint)
 
 
@@ -156,9 +171,11 @@ def _there(model: RecipeModel, parameter: Parameter, site: Site, known: Filled) 
     """Return the names in the site that a parameter may have; None where it is not of the site."""
     if parameter.type == "node":
         registry = registry_of(model, parameter)
-        return [node.host for node in site.registries[str(known[registry or ""])].nodes]
+        return hosts_of(site, str(known[registry or ""]))
     if parameter.type == "registry":
         return sorted(site.registries)
+    if parameter.type == "pulp":
+        return sorted(site.pulps)
     if parameter.type == "host":
         return sorted(site.hosts)
     return sorted(site.databases) if parameter.type == "database" else None

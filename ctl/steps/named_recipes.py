@@ -106,6 +106,40 @@ def import_metadata(
     )
 
 
+def content_prepare(
+    world: World,
+    *,
+    pulp: str,
+    rate: float = 0.0,
+    load: float = 0.0,
+    to: str | None = None,
+    although_short: bool = False,
+    canary: int = 0,
+    at_once: int = 10,
+    max_fail: int = 0,
+) -> Recipe:
+    """Prepare a Pulp's old content on all of its hosts: what `regctl content prepare` does."""
+    from packaging.version import InvalidVersion, Version
+
+    from ctl.steps.content_recipe import Asked, content_recipe
+    from ctl.steps.content_survey import survey
+
+    try:
+        wanted = Version(to) if to else None
+    except InvalidVersion:
+        raise UsageError(f"to: {to!r} is no release", hint="as in to=2.27.14") from None
+    asked = Asked(
+        rate=rate,
+        load=load,
+        canary=canary,
+        at_once=at_once,
+        max_fail=max_fail,
+        to=wanted,
+        although_short=although_short,
+    )
+    return content_recipe(world, pulp, survey(world, pulp), asked)
+
+
 def _one_of(name: str, given: str, choices: tuple[str, ...]) -> str:
     if given not in choices:
         raise UsageError(f"{name}: {given!r} is none of its words{did_you_mean(given, choices)}")

@@ -38,7 +38,7 @@ def look():
     facts = {"rows": 0, "needed": 0, "relinkable": 0}
     if left is not None:
         facts = {"rows": left.count(), "needed": needed(left, known), "relinkable": relinkable(left).count()}
-    say("keep", folder=folder(), free=free, writable=writable, **facts)
+    say("keep", folder=folder(), free=free, writable=writable, cleanups=cleanups(), **facts)
 
 
 def write():

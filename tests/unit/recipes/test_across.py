@@ -169,7 +169,7 @@ def test_no_host_left_is_refused_rather_than_run_nowhere(world: Proxies) -> None
             "any.yml:12:22: items[0].across.hosts[0]: a part of",
         ),
         (f"items:\n  - across: {{hosts: [$what]}}{PUT}", "uses $what, which is no parameter"),
-        (f"items:\n  - across: {{nodes: $some}}{PUT}", "must be a parameter of the type registry"),
+        (f"items:\n  - across: {{nodes: $some}}{PUT}", "must be a parameter of the type registry or pulp"),
         (
             f"items:\n  - across: {{hosts: [p1]}}\n    at_once: 0{PUT}",
             "any.yml:13:14: items[0].at_once: must be",
