@@ -164,7 +164,7 @@ def _notes(facts: PulpFacts) -> Iterator[str]:
 def _next(facts: PulpFacts, stands: Sequence[PulpBlock]) -> str:
     name, again = facts.registry, f"regctl upgrade plan {facts.registry} --to {facts.target}"
     if any(host.doable for host in facts.hosts) and any(one.content for one in stands):
-        return f"regctl content prepare {name}"
+        return f"regctl content prepare {name} --to {facts.target}"
     late = [h.host for h in facts.hosts if h.pending and not h.history and not h.newer and not h.unreachable]
     if late:
         return f"regctl database migrate up --registry {name} --node {late[0]}"

@@ -104,7 +104,7 @@ def _content_blocked(facts: PulpFacts, host: PulpHost) -> Iterator[PulpBlock]:
         if not host.can_prepare:
             hint = f"{host.container} has no code for it: go through 2.20 to 2.24, and prepare there"
         else:
-            hint = f"regctl content prepare {facts.registry} --host {where}"
+            hint = f"regctl content prepare {facts.registry} --host {where} --to {facts.target}"
         yield PulpBlock(
             where,
             f"{where}: {host.doable:,} of {host.total:,} manifests are not prepared: pulls of those whose "

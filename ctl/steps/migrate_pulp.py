@@ -28,6 +28,7 @@ from ctl.steps.pulp_doors import pulp_node
 from ctl.steps.pulp_schema import (
     HostSchema,
     already_migrating,
+    api_answers,
     busy,
     few,
     look,
@@ -85,6 +86,7 @@ class MigratePulp(Step):
         if stands or not found.pending:
             return
         yield from busy(found)
+        yield from api_answers(here.world, found)
         yield from running_services(here, found)
         yield from already_migrating(here.world, pulp_node(here.world, self.registry, self.host_name))
 

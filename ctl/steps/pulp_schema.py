@@ -188,6 +188,34 @@ def running_services(here: Target, found: HostSchema) -> Iterator[Problem]:
             )
 
 
+def api_answers(world: World, found: HostSchema) -> Iterator[Problem]:
+    """Yield what the API of the node tells where it answers: it is up, and not what is installed, or mute."""
+    from ctl.engines.pulp_status import read_status
+
+    node = pulp_node(world, found.registry, found.host)
+    if not found.pending or node.url is None:
+        return
+    stop = (
+        f"stop its services until the schema is migrated: regctl service stop {found.registry}/{found.host}"
+    )
+    try:
+        status = read_status(world.pulp_client(found.registry, found.host).status())
+    except UnreachableError:
+        return  # it is down, as it should be
+    except RegctlError as error:
+        yield Problem(f"{found.name}: its API is up, and cannot say what it runs: {error.message}", stop)
+        return
+    known = {one.name for one in found.services}
+    said = [LiveService("api", node.url, status.versions)]
+    said += [LiveService(one.kind, one.name, one.versions) for one in status.apps if one.name not in known]
+    for one in said:
+        if other := one.others(found.versions):
+            runs = ", ".join(f"{part} {version}" for part, version in sorted(other.items()))
+            yield Problem(
+                f"{found.name}: {one.name} is up and runs {runs}, which is not what is installed", stop
+            )
+
+
 def already_migrating(world: World, node: PulpNode) -> Iterator[Problem]:
     """Yield that somebody's `migrate` is at work on the host already: two of them would cross each other."""
     host = world.host(node.host)

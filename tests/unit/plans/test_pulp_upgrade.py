@@ -67,8 +67,8 @@ def test_work_that_is_left_blocks_a_target_that_does_not_serve_it() -> None:
     assert blocks(made) == [("proxy1", "")]
     assert "40 of 100 manifests are not prepared" in made.blocked[0].message
     assert "would fail on 2.27.14" in made.blocked[0].message
-    assert made.blocked[0].hint == "regctl content prepare katello --host proxy1"
-    assert made.next == "regctl content prepare katello"
+    assert made.blocked[0].hint == "regctl content prepare katello --host proxy1 --to 2.27.14"
+    assert made.next == "regctl content prepare katello --to 2.27.14"
     assert made.seconds == 12.5
     assert ("server", "packages", "by-hand") in states(made)
     assert ("proxy1", "packages", "blocked") in states(made)
@@ -177,7 +177,7 @@ def test_what_was_upgraded_unprepared_fails_now_and_is_told() -> None:
     made = plan(facts(replace(DONE, remaining=5, doable=5, unserved=5)))
     assert "fail now" in made.blocked[0].message
     assert "pulls of 5 manifests fail on 2.27.14: prepare now" in made.notes[0]
-    assert made.next == "regctl content prepare katello"
+    assert made.next == "regctl content prepare katello --to 2.27.14"
 
 
 def test_a_release_whose_command_stops_is_warned_of() -> None:
