@@ -209,8 +209,8 @@ class PulpServices:
         text = {
             "schemaVersion": 2,
             "mediaType": OCI,
-            "config": {"mediaType": OCI_CONFIG, "digest": _digest(config), "size": len(config)},
-            "layers": [{"mediaType": OCI_LAYER, "digest": _digest(layer), "size": len(layer)}],
+            "config": {"mediaType": OCI_CONFIG, "digest": digest_of(config), "size": len(config)},
+            "layers": [{"mediaType": OCI_LAYER, "digest": digest_of(layer), "size": len(layer)}],
         }
         return self.push_manifest(repository, tag, text)
 
@@ -226,7 +226,7 @@ class PulpServices:
             login=True,
         )
         assert answer.status == 201, answer
-        return _digest(raw)
+        return digest_of(raw)
 
     def _upload(self, repository: str, raw: bytes) -> None:
         port = self.pulp.api_port
@@ -237,9 +237,10 @@ class PulpServices:
         sent = request(port, "PATCH", place, body=raw, headers=length, login=True)
         assert sent.status in (202, 204), sent  # 2.18 answers 204
         place = urlsplit(sent.headers["location"]).path
-        ended = request(port, "PUT", f"{place}?digest={_digest(raw)}", login=True)
+        ended = request(port, "PUT", f"{place}?digest={digest_of(raw)}", login=True)
         assert ended.status == 201, ended
 
 
-def _digest(raw: bytes) -> str:
+def digest_of(raw: bytes) -> str:
+    """Return the digest of some bytes."""
     return "sha256:" + hashlib.sha256(raw).hexdigest()
