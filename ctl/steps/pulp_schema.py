@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ctl.engines.pulp_migrations import EXPIRES, LiveService, explained_history
+from ctl.engines.pulp_releases import CONTAINER, CORE
 from ctl.errors import CommandFailedError, Outcome, RegctlError, UnreachableError
 from ctl.recipes.model import Problem
 from ctl.steps.pulp_doors import ask_one, pulp_node, pulp_nodes
@@ -148,12 +149,18 @@ def busy(found: HostSchema) -> Iterator[Problem]:
     if found.silent:
         yield Problem(f"{where}: nobody can tell which of its services live: {found.silent}")
     for one in found.strangers:
-        runs = ", ".join(f"{part} {version}" for part, version in sorted(one.others(found.versions).items()))
+        other = one.others(found.versions)
         yield Problem(
-            f"{where}: the {_KINDS.get(one.kind, one.kind)} {one.name} lives and runs {runs}; installed is "
-            + ", ".join(f"{part} {found.versions[part]}" for part in sorted(one.others(found.versions))),
+            f"{where}: the {_KINDS.get(one.kind, one.kind)} {one.name} lives and runs {_parts(other)}; "
+            f"installed is {_parts({part: found.versions[part] for part in other})}",
             f"stop it; {EXPIRES}, this one in {one.expires:.0f} s",
         )
+
+
+def _parts(versions: Mapping[str, str]) -> str:
+    """Name the versions of the two parts that matter here; of the others only where they are all."""
+    named = [part for part in (CONTAINER, CORE) if part in versions] or sorted(versions)
+    return ", ".join(f"{part} {versions[part]}" for part in named)
 
 
 _KINDS = {"api": "API process", "content": "content app", "worker": "worker"}
@@ -210,7 +217,7 @@ def api_answers(world: World, found: HostSchema) -> Iterator[Problem]:
     said += [LiveService(one.kind, one.name, one.versions) for one in status.apps if one.name not in known]
     for one in said:
         if other := one.others(found.versions):
-            runs = ", ".join(f"{part} {version}" for part, version in sorted(other.items()))
+            runs = _parts(other)
             yield Problem(
                 f"{found.name}: {one.name} is up and runs {runs}, which is not what is installed", stop
             )

@@ -164,7 +164,8 @@ def test_services_of_an_older_release_keep_it_from_beginning(
             assert (done.exit_code, done.json["result"]) == (6, "refused")
             assert "runs container 2.18.1, core 3.49.72" in done.stderr
             assert applied(old) == before
-            services.stop()
+        services.stop()
+        with PulpSite(tmp_path / "stopped", old.on("24")) as site:
             expired = wait_until_ready(site)
             assert expired.json["result"] in ("changed", "warning"), str(expired)
 
