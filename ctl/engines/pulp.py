@@ -25,8 +25,8 @@ _MARK = '{"regctl": '
 _ALSO = {  # what some of the programs share, after `common`
     "keep": ("copies",),
     "restore": ("copies",),
-    "prepare": ("holding",),
-    "whole": ("holding",),
+    "prepare": ("holding", "ending"),
+    "whole": ("holding", "ending"),
 }
 
 

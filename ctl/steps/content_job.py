@@ -86,9 +86,6 @@ class Telling:
             self._resting = kind
             self.emit(Message(f"[{self.host}] rests: {why}"))
 
-    def _on_unheld(self, fact: Mapping[str, Any]) -> None:
-        self.emit(Message(f"[{self.host}] {fact.get('why', '')}", "warning"))
-
     def _on_end(self, fact: Mapping[str, Any]) -> None:
         self.end = fact
         self.last = fact

@@ -9,15 +9,13 @@ closed by Pulp's workers, or by the next of these programs, whichever comes firs
 import contextlib
 import datetime
 import signal
-import sys
-import types
 
 from django.db import InterfaceError, OperationalError
+from django.db.models import Max
 from pulpcore.app.models import Task
 
 AWAY = (OperationalError, InterfaceError)  # what a lost connection to PostgreSQL raises
-MODULE = "regctl_content"
-TASK = f"{MODULE}.prepare"  # its name among Pulp's tasks
+TASK = "regctl_content.prepare"  # its name among Pulp's tasks
 HEARTBEAT = 15.0  # seconds between two signs of life, where a task belongs to an app
 STALE = datetime.timedelta(minutes=10)  # after which such an app is taken for dead
 
@@ -64,7 +62,7 @@ def held(call):
     owned = "app_lock" in {field.name for field in Task._meta.get_fields()} and not hasattr(Task, "__enter__")
     app = own_app() if owned else None
     close_abandoned(app)
-    return by_app(call, app) if owned else by_lock(call)
+    return as_task(call, app)
 
 
 def wanted():
@@ -73,6 +71,13 @@ def wanted():
 
     names = ["/api/v3/orphans/cleanup/", "/pulp/api/v3/orphans/cleanup/"]
     return names + [f"pdrn:{pk}:orphans" for pk in Domain.objects.values_list("pk", flat=True)]
+
+
+def running():
+    """Return the versions of all parts of this Pulp, as its apps and tasks state them."""
+    from pulpcore.app.apps import pulp_plugin_configs
+
+    return {one.label: one.version for one in pulp_plugin_configs()}
 
 
 def cancelled(pk):
@@ -96,50 +101,8 @@ def close_abandoned(app):
             task.set_canceled(reason="whoever prepared the content was ended")
 
 
-def by_lock(call):
-    """Let Pulp run it at once in this process: releases whose tasks are locked by the connection."""
-    from django_guid import set_guid
-    from pulpcore.tasking.tasks import dispatch
-
-    failures, results = [], []
-
-    def prepare():
-        pk = Task.current().pk
-        try:
-            results.append(call(lambda: cancelled(pk)))
-        except Exception as error:
-            failures.append(error)
-            raise
-
-    module = types.ModuleType(MODULE)
-    module.prepare = prepare
-    sys.modules[MODULE] = module
-    set_guid("regctl")  # what Pulp's log calls this task
-    part, task, why = {"container": versions()["container"]}, None, ""
-    try:
-        task = dispatch(TASK, exclusive_resources=wanted(), immediate=True, deferred=False, versions=part)
-    except AWAY:
-        if not failures:
-            raise
-    except Exception as error:  # what went wrong first is what matters
-        why = f"{type(error).__name__}: {error}"
-    if failures:
-        raise failures[0]
-    if results:
-        return results[0]
-    if task is not None and task.state == "canceled":
-        raise Busy
-    # Releases in between take only programs that end within seconds: then without it, and told.
-    if task is not None:
-        task.refresh_from_db()
-        why = str(task.error)
-    say("unheld", why=f"this release of Pulp cannot hold cleanups of orphans off: {why}"[:300])
-    return call(lambda: None)
-
-
 def own_app():
     """Return the app that this process is, for Pulp; newer releases' tasks belong to one."""
-    from pulpcore.app.apps import pulp_plugin_configs
     from pulpcore.app.models import AppStatus
 
     try:
@@ -148,8 +111,7 @@ def own_app():
         app = None
     if app is None:
         name = f"regctl-{os.getpid()}@{os.uname().nodename}"
-        parts = {one.label: one.version for one in pulp_plugin_configs()}
-        return AppStatus.objects.create(app_type="api", name=name, versions=parts, ttl=STALE)
+        return AppStatus.objects.create(app_type="api", name=name, versions=running(), ttl=STALE)
     if not AppStatus.objects.filter(pk=app.pk).exists():
         app.save(force_insert=True)  # PostgreSQL was away for long, and somebody cleared it away
     return app
@@ -165,44 +127,93 @@ def part_from_app():
             AppStatus.objects.filter(pk=app.pk).delete()
 
 
-def by_app(call, app):
-    """Keep a running task of our own: releases whose tasks belong to an app, and end within seconds."""
-    names = wanted()
-    facts = {"name": TASK, "state": "waiting", "logging_cid": "regctl", "app_lock": app}
-    task = Task.objects.create(
-        **facts, reserved_resources_record=names, versions=app.versions, immediate=True, deferred=False
-    )
-    task.refresh_from_db()  # PostgreSQL has given it its time
-    others = Task.objects.filter(state__in=WAITING, pulp_created__lt=task.pulp_created)
-    colliding = [*names, *(f"shared:{one}" for one in names)]
-    if others.filter(reserved_resources_record__overlap=colliding).exists():
-        task.set_canceling()
-        task.set_canceled(reason="a cleanup of orphans is at work")
-        raise Busy
+def as_task(call, app):
+    """Keep a running task of our own while it is called; Busy where others have what it reserves."""
+    lost = []
+    try:
+        with contextlib.ExitStack() as stack:
+            task = created(app, stack)
+            if task is None:
+                raise Busy
+            result = worked(call, task, app, lost)
+    except Exception:
+        if lost:  # the lock of the task went with the connection: giving it back fails, too
+            raise lost[0] from None
+        raise
+    wake()
+    return result
+
+
+def worked(call, task, app, lost):
+    """Call it while its task runs; `lost` gets what a lost connection raised: who comes next closes it."""
     task.unblock()
     task.set_running()
     beats = [time.monotonic()]
 
     def beat():
-        if time.monotonic() - beats[0] >= HEARTBEAT:
+        if app is not None and time.monotonic() - beats[0] >= HEARTBEAT:
             beats[0] = time.monotonic()
             app.save_heartbeat()
         cancelled(task.pk)
 
     try:
         result = call(beat)
-    except AWAY:
-        raise  # who comes next closes it
+    except AWAY as error:
+        lost.append(error)
+        raise
     except Exception as error:
         task.set_failed(error, error.__traceback__)
         raise
     task.set_completed()
-    with contextlib.suppress(Exception):  # they also look by themselves
-        from pulpcore.constants import TASK_WAKEUP_UNBLOCK
-        from pulpcore.tasking.tasks import wakeup_worker
-
-        wakeup_worker(TASK_WAKEUP_UNBLOCK)
     return result
+
+
+def created(app, stack):
+    """Create it, ours before anybody sees it; None where an earlier one has what it reserves.
+
+    So does Pulp itself, which takes for its own list only programs that end within seconds.
+    """
+    names, known = wanted(), {field.name for field in Task._meta.get_fields()}
+    facts = {"name": TASK, "state": "waiting", "logging_cid": "regctl", "versions": running()}
+    facts |= {"immediate": True, "deferred": False, "app_lock": app}
+    facts = {name: value for name, value in facts.items() if name in known}
+    colliding = [*names, *(f"shared:{one}" for one in names)]
+    with transaction.atomic():
+        if app is None:
+            in_turn()
+        newest = Task.objects.aggregate(newest=Max("pulp_created"))["newest"]
+        task = Task.objects.create(**facts, reserved_resources_record=names)
+        if app is None:
+            stack.enter_context(task)
+            if newest and task.pulp_created <= newest:
+                task.pulp_created = newest + datetime.timedelta(milliseconds=1)
+                task.save()
+    task.refresh_from_db()  # PostgreSQL may have given it its time
+    others = Task.objects.filter(state__in=WAITING, pulp_created__lt=task.pulp_created)
+    if not others.filter(reserved_resources_record__overlap=colliding).exists():
+        return task
+    task.set_canceling()
+    task.set_canceled(reason="a cleanup of orphans is at work")
+    return None
+
+
+def in_turn():
+    """Wait until nobody else creates a task; until the end of the transaction nobody does."""
+    from pulpcore.constants import TASK_DISPATCH_LOCK
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(0, %s)", [TASK_DISPATCH_LOCK])
+
+
+def wake():
+    """Let Pulp's workers look for tasks that waited for ours; they also look by themselves."""
+    from pulpcore.tasking import tasks
+
+    with contextlib.suppress(Exception):
+        from pulpcore import constants
+
+        reason = getattr(constants, "TASK_WAKEUP_UNBLOCK", None)
+        tasks.wakeup_worker(*([reason] if reason else []))
 
 
 # -- across breaks --------------------------------------------------------------------------------
@@ -252,58 +263,3 @@ def once(work):
             say("resting", why="a cleanup of orphans is at work", **work.facts())
             rest(2.0)
     return "stopped" if work.left else "done"
-
-
-def flush():
-    """Empty Pulp's cache of what it serves, as its own command does at its end; return why it could not."""
-    from pulp_container.app.models import ContainerDistribution
-    from pulpcore.plugin.cache import SyncContentCache
-
-    if not getattr(settings, "CACHE_ENABLED", False):
-        return ""
-    paths = list(ContainerDistribution.objects.values_list("base_path", flat=True))
-    try:
-        if paths:
-            SyncContentCache().delete(base_key=paths)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"[:300]
-    return ""
-
-
-def bare(manifests):
-    """Return how many have neither text nor file."""
-    own = ContentArtifact.objects.filter(content=OuterRef("pk"), artifact__isnull=False)
-    without = Q(data__isnull=True) | Q(data="")
-    return manifests.filter(without, ~Exists(own)).count()
-
-
-def leftovers(failed, limit=200):
-    """Return the manifests that are still left, each with the reason; the first so many."""
-    known = columns()
-    runner = command()
-    found = []
-    for row in kept_files(todo(known)):
-        if len(found) >= limit:
-            break
-        why = hindrance(row) or failed.get(row["pk"]) or tried(runner, row["pk"])
-        why = why or "Pulp's own code passed it over"
-        found.append({"pk": row["pk"], "digest": row["digest"], "why": why})
-    return found
-
-
-def end(work, state, why):
-    """Say how it ended, and leave with the exit code that stands for it."""
-    remaining, cache, left = None, "", []
-    if state in ("done", "stopped", "busy"):
-        try:
-            remaining = todo(columns()).count()
-            left = leftovers(work.failed) if state == "done" and remaining else []
-            cache = flush() if work.done else ""
-        except AWAY as error:
-            state, why = "away", f"{type(error).__name__}: {error}".strip()[:300]
-    part_from_app()
-    say(
-        "end", state=state, why=why, remaining=remaining, cache=cache, leftovers=left, **work.facts(last=True)
-    )
-    codes = {"failed": 1, "locked": 5, "busy": 5, "stopped": 6, "away": 7}
-    raise SystemExit(codes.get(state, 3 if remaining else 0))
