@@ -1,7 +1,8 @@
 """Which releases of pulp-container brought which work on old content, and which do without it. Pure.
 
 Measured with the releases 2.18.1, 2.20.14, 2.22.13, 2.24.15, 2.26.19, 2.27.14 and 2.30.0, or read in the
-code between them; the same database served by 2.24.15 and 2.26.19 gives 200 on a pull, by 2.27.14 500.
+code between them. Of a manifest whose text was not moved, 2.24.15 and 2.26.19 serve the file; 2.27.14 answers
+with 200, the right digest in a header, and a body of no bytes.
 """
 
 from __future__ import annotations
