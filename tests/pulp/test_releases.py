@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,19 @@ from typing import Any
 import pytest
 
 from tests.pulp.test_fields import differences
+from tests.support import programs
 from tests.support.pulp import PulpLab, PulpUnderTest, Seed
-from tests.support.pulp_services import OCI, PulpServices
+from tests.support.pulp_services import OCI, PulpServices, digest_of
 from tests.support.pulp_site import NAME, SERVER, PulpSite
 
 NONE = {"image-nature": 0, "artifactless-manifests": 0, "image-details": 0}
+
+
+def copied(services: PulpServices, image: str, folder: Path) -> bool:
+    """Say whether a usual client can pull an image, with all that belongs to it."""
+    address = f"docker://127.0.0.1:{services.pulp.api_port}/{image}"
+    argv = [programs.find("skopeo"), "copy", "--insecure-policy", "--src-tls-verify=false", address]
+    return subprocess.run([*argv, f"dir:{folder}"], capture_output=True, timeout=100).returncode == 0
 
 
 def survey(pulp: PulpUnderTest) -> dict[str, Any]:
@@ -94,16 +103,23 @@ def test_what_was_pushed_on_2_18_is_pulled_from_2_27_only_when_it_was_prepared(
             ],
         }
         digests.append(services.push_manifest("lab/app", "all", index))
-        assert [services.pull("lab/app", one).status for one in digests] == [200] * 4
+        assert [digest_of(services.pull("lab/app", one).body) for one in digests] == digests
     for line in ("24", "27"):
         old.on(line).migrate()
     new = old.on("27")
 
     with PulpServices(new) as services, PulpSite(tmp_path / "site", new) as site:
-        assert all(one["database_connection"]["connected"] for one in [services.status()])  # all looks well
-        assert [services.pull("lab/app", one).status for one in digests] == [500] * 4
+        assert services.status()["database_connection"]["connected"]  # all looks well
+        before = [services.pull("lab/app", one) for one in digests]
+        # Each says 200 and names the right digest, and not a byte follows: no client can use it.
+        assert {(one.status, one.headers["docker-content-digest"], one.body) for one in before} == {
+            (200, digest, b"") for digest in digests
+        }
+        assert not copied(services, "lab/app:t2", tmp_path / "before")
         site.ok("content", "prepare", NAME, "--yes")
-        assert [services.pull("lab/app", one).status for one in digests] == [200] * 4
-        assert services.pull("lab/app", "t2").body == new.manifests()[digests[2]]["data"].encode()
+        after = [services.pull("lab/app", one) for one in digests]
+        assert [(one.status, digest_of(one.body)) for one in after] == [(200, digest) for digest in digests]
+        assert services.pull("lab/app", "t2").body == after[2].body
+        assert copied(services, "lab/app:t2", tmp_path / "after")
     assert new.counts().todo == 0
     assert {row["type"] for row in new.manifests().values()} == {"image", "index"}
