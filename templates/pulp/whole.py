@@ -87,8 +87,9 @@ def prepare():
         state, why = alone(work)
     except Told:
         state, why = "stopped", ""
-    except RuntimeError as error:
-        state, why = "failed", str(error)
+    except Exception as error:
+        # Told in the middle of a query the connection is lost, and with it the lock of the task.
+        state, why = ("stopped", "") if told else ("failed", f"{type(error).__name__}: {error}"[:300])
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # it is over: what it says must be said whole
     end(work, state, why)
