@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ctl.engines.pulp import question
 from tests.support.preparing import MID_RUN, kill
 from tests.support.pulp import PulpLab, PulpUnderTest, Seed
 from tests.support.waiting import wait_until
@@ -50,3 +51,36 @@ def test_a_killed_one_is_closed_by_the_next(
     assert [one for one in found if one["regctl"] == "unheld"] == []
     assert [state for state, _ in pulp.query(TASKS)] == ["canceled", "completed"]
     assert holding(pulp) == 0
+
+
+CARELESS = """
+class Careless:
+    def update_manifests(self, manifests):
+        count = 0
+        for manifest in manifests:
+            manifest._artifacts.clear()
+            if count % 2:
+                manifest.data = "{}"
+                manifest.save()
+            count += 1
+        return count
+
+work = Work(Careless())
+state, why = alone(work)
+say("end", state=state, done=work.done, failures=sorted(set(work.failed.values())), failed=len(work.failed))
+"""
+
+
+def test_what_would_leave_neither_text_nor_file_is_not_committed(pulp_lab: PulpLab) -> None:
+    """Code of Pulp that forgets to save: the proof before the commit finds it out."""
+    pulp = pulp_lab.clone(SEED)
+    asked = question(pulp.node(), "prepare", {"chunk": 10})
+    assert isinstance(asked.stdin, bytes)
+    program, call, rest = asked.stdin.decode().rpartition("\nprepare()\n")
+    assert (bool(call), rest) == (True, "")
+    found = pulp.run(program + CARELESS)
+
+    # of ten at once some were not saved, so none is; each by itself it is never the second one
+    assert (found["state"], found["done"], found["failed"]) == ("done", 0, 120)
+    assert found["failures"] == ["Unsafe: Pulp's own code would leave 1 with neither text nor file"]
+    assert pulp.counts().unreadable == 0
