@@ -41,9 +41,9 @@ class RelinkContent(Undoable):
     chunk: int = Field(default=200, ge=1, le=1000)  # manifests in a transaction
 
     retries: ClassVar[int] = 0
-    _seen: list[dict[str, Any]] | None = PrivateAttr(
-        None
-    )  # one look for check and preview: each costs seconds
+    # A look costs seconds: one for check and preview, and what the program counted at its end for verify.
+    _seen: list[dict[str, Any]] | None = PrivateAttr(None)
+    _left: int | None = PrivateAttr(None)
 
     def __eq__(self, other: object) -> bool:
         """Two are equal if their arguments are: what was seen beforehand is none of them."""
@@ -90,7 +90,8 @@ class RelinkContent(Undoable):
             return Preview(f"{self._where}: nothing can be linked", False, tuple(texts), data)
         rows = tuple((str(one["digest"]), str(one["file"])) for one in links[:NAMED])
         more = len(links) - NAMED
-        blocks = [Table(("manifest", "its file"), rows), *([Text(f"and {more:,} more")] if more > 0 else [])]
+        table = Table(("manifest", "its file"), rows)
+        blocks = (table, Text(f"and {more:,} more")) if more > 0 else (table,)
         title = f"link {len(links):,} manifests of {self.pulp} on {self.host_name} to their files again"
         return Preview(title, True, (*blocks, *texts), data)
 
@@ -111,7 +112,7 @@ class RelinkContent(Undoable):
                 hint=f"regctl content verify {self.pulp} --host {self.host_name}",
                 figures=data,
             )
-        self._seen = None
+        self._seen, self._left = None, end["linkable"]
         if not end["done"] and not end["linkable"]:
             return StepReport(data, changed=False, not_applicable="nothing can be linked there")
         return StepReport(data, changed=bool(end["done"]))
@@ -122,9 +123,9 @@ class RelinkContent(Undoable):
 
     def verify(self, here: Target) -> Iterator[Problem]:
         """Nothing that can be linked may be left."""
-        end = ask_all(here.world, self.pulp, self.host_name, "relink", {"action": "look"})[-1]
-        if end["linkable"]:
-            text = f"{self._where}: {end['linkable']} manifests can still be linked"
+        left = self._look(here)[-1]["linkable"] if self._left is None else self._left
+        if left:
+            text = f"{self._where}: {left} manifests can still be linked"
             yield Problem(text, "run this again", outcome=Outcome.FAILED)
 
     def undo(self, here: Target, before: Before) -> None:

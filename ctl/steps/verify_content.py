@@ -63,7 +63,7 @@ def verify(
     return tuple(verified(node, answers[node.host]) for node in nodes)
 
 
-def verified(node: PulpNode, answer: list[Mapping[str, Any]] | NoAnswer) -> Verified:
+def verified(node: PulpNode, answer: Sequence[Mapping[str, Any]] | NoAnswer) -> Verified:
     """Read the answers of one host; a last one that is missing makes it one that did not answer."""
     if isinstance(answer, NoAnswer):
         return Verified(node.host, node.role, unreachable=answer.why)

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from tests.support.pulp import PulpLab, PulpUnderTest, Seed
+from tests.support.pulp_services import PulpServices
 from tests.support.pulp_site import PulpSite
 from tests.support.waiting import wait_until
 
+LOCK = 0x72656763  # of whoever prepares: see templates/pulp/common.py
 IMAGES = 150  # all of them in flight: Pulp's own command writes after 1,001
 ALIKE = Seed(images=IMAGES, varied=False)
 LOST = Seed(images=4, varied=False, damage={"relinkable": 3, "lost": 1})
@@ -47,6 +49,13 @@ there = Manifest.objects.create(digest=here.digest, schema_version=2, media_type
 print(json.dumps({"regctl": "made", "here": str(here.pk), "there": str(there.pk)}))
 """
 
+_LOSE_FILE = """
+import json
+from pulpcore.app.models import Artifact
+Artifact.objects.get(sha256=REQUEST["digest"].removeprefix("sha256:")).delete()
+print(json.dumps({"regctl": "deleted"}))
+"""
+
 
 def links(pulp: PulpUnderTest) -> set[tuple[Any, ...]]:
     """Every link of a manifest to a file: (key, manifest, file, path)."""
@@ -77,45 +86,48 @@ def test_what_the_stock_command_broke_is_linked_again_and_prepared(pulp_lab: Pul
     before = {(content, artifact, path) for _, content, artifact, path in links(pulp)}
     broken = break_by_stock(pulp, signal.SIGTERM)
     assert 40 <= broken <= IMAGES  # the control: this is what it does
-    left = links(pulp)
     with PulpSite(tmp_path, pulp) as site:
-        dry = site.regctl("--dry-run", "content", "repair", "katello")
-        assert (dry.exit_code, dry.json["result"]) == (0, "pending"), str(dry)
-        assert len(dry.json["hosts"][0]["manifests"]) == broken
-        assert links(pulp) == left
-
         done = site.ok("content", "repair", "katello", "--yes")
         assert (done["result"], done["linked"], done["hosts"][0]["lost"]) == ("changed", broken, 0)
         # exactly those that were there: the same manifest, the same file, under the same name
         assert {(content, artifact, path) for _, content, artifact, path in links(pulp)} == before
         assert pulp.counts().unreadable == 0
 
-        code, answers = pulp.ask("prepare")
-        assert (code, answers[-1]["remaining"]) == (0, 0)
+        site.ok("content", "prepare", "katello", "--although-short", "--yes")
         verified = site.ok("content", "verify", "katello")
         assert [(one["remaining"], one["broken"], one["problems"]) for one in verified["hosts"]] == [
             (0, 0, [])
         ]
 
 
-def test_a_repair_is_taken_back_to_the_last_link(pulp_lab: PulpLab, tmp_path: Path) -> None:
+def test_it_is_refused_while_somebody_prepares_named_before_and_taken_back_to_the_last_link(
+    pulp_lab: PulpLab, tmp_path: Path
+) -> None:
+    import psycopg
+
     pulp = pulp_lab.clone(LOST)
     before = links(pulp)
     with PulpSite(tmp_path, pulp) as site:
+        with psycopg.connect(pulp.database.dsn, autocommit=True) as preparing:
+            preparing.execute("SELECT pg_advisory_lock(0, %s)", [LOCK])
+            refused = site.regctl("--dry-run", "content", "repair", "katello")
+            assert (refused.exit_code, "prepares" in refused.stderr) == (5, True), str(refused)
         done = site.regctl("content", "repair", "katello", "--yes")
         assert done.exit_code == 3, str(done)  # one has no file any more
-        assert done.json["linked"] == 3
+        (host,) = done.json["hosts"]
+        assert (host["linkable"], host["linked"], host["lost"]) == (3, 3, 1)
+        assert sorted(host["manifests"]) == sorted(pulp.damaged("relinkable"))
+        assert all(digest in done.stderr for digest in host["manifests"])  # shown before they are touched
         made = links(pulp) - before
         assert {path for _, _, _, path in made} == set(pulp.damaged("relinkable"))
 
         back = site.regctl("content", "repair", "katello", "--undo", done.json["run"], "--yes")
         assert (back.exit_code, back.json["hosts"][0]["unlinked"]) == (0, 3), str(back)
         assert links(pulp) == before
-
-        wrong = site.regctl("content", "repair", "katello", "--undo", "nothing-of-the-kind")
-        assert wrong.exit_code == 2
+        assert site.regctl("content", "repair", "katello", "--undo", "nothing-of-the-kind").exit_code == 2
 
 
+@pytest.mark.soak
 def test_after_a_cleanup_of_orphans_nothing_can_be_linked_and_it_says_so(
     pulp_lab: PulpLab, tmp_path: Path
 ) -> None:
@@ -131,13 +143,14 @@ def test_after_a_cleanup_of_orphans_nothing_can_be_linked_and_it_says_so(
     assert links(pulp) == before
 
 
-def test_nobody_repairs_while_somebody_prepares_or_orphans_are_cleaned_up(pulp_lab: PulpLab) -> None:
+@pytest.mark.soak
+def test_nobody_links_under_somebody_elses_lock_or_beside_a_cleanup_of_orphans(pulp_lab: PulpLab) -> None:
     import psycopg
 
     pulp = pulp_lab.clone(LOST)
     request = {"action": "link", "seed": str(uuid.uuid4())}
     with psycopg.connect(pulp.database.dsn, autocommit=True) as preparing:
-        preparing.execute("SELECT pg_advisory_lock(0, %s)", [0x72656763])
+        preparing.execute("SELECT pg_advisory_lock(0, %s)", [LOCK])
         code, answers = pulp.ask("relink", **request)
         assert (code, answers[-1]["state"], answers[-1]["done"]) == (5, "locked", 0)
         _, looked = pulp.ask("relink", action="look")
@@ -186,3 +199,29 @@ def test_a_repair_that_is_killed_is_finished_by_the_next_one(pulp_lab: PulpLab, 
     assert (code, answers[-1]["done"]) == (0, left)
     code, answers = pulp.ask("relink", action="unlink", seed=seed)  # those of both
     assert (code, answers[-1]["done"], pulp.counts().unreadable) == (0, 400, 400)
+
+
+@pytest.mark.soak
+def test_a_push_of_the_same_image_brings_back_the_file_that_a_repair_links(pulp_lab: PulpLab) -> None:
+    pulp = pulp_lab.clone()
+    services = PulpServices(pulp, ("api", "content"))
+    services.set_password()
+
+    def reasons() -> list[tuple[str, str]]:
+        found = [one for one in pulp.ask("verify")[1] if one["regctl"] == "problem"]
+        return [(one["reason"], one["repositories"][0]["kind"]) for one in found]
+
+    with services:
+        digest = services.push("apps", "1")
+        assert services.pull("apps", "1").status == 200
+        pulp.query("UPDATE container_manifest SET data = NULL, type = NULL WHERE digest = %s", digest)
+        pulp.run(_LOSE_FILE, digest=digest)
+        assert reasons() == [("lost", "pushed")]
+        assert services.pull("apps", "1").status >= 500  # as after an interrupted run and a cleanup
+
+        assert services.push("apps", "1") == digest
+        assert services.pull("apps", "1").status >= 500  # the control: the push alone mends nothing
+        assert reasons() == [("unlinked", "pushed")]
+        assert pulp.ask("relink", action="link", seed=str(uuid.uuid4()))[0] == 0
+        assert pulp.ask("prepare")[1][-1]["remaining"] == 0
+        assert services.pull("apps", "1").status == 200
