@@ -93,13 +93,14 @@ def prepare(
     its PostgreSQL stays away.
     """
     from ctl.commands.content_options import pulp_name, release
+    from ctl.errors import UsageError
     from ctl.steps.content_prepare_report import prepare_report
     from ctl.steps.content_recipe import Asked, content_recipe, not_needed
     from ctl.steps.content_survey import survey
 
     name = pulp_name(context, registry)
     if abort:
-        if rate or load or chunk or canary or max_fail:
+        if rate or load or chunk or canary or max_fail or to or although_short:
             raise UsageError("--abort begins nothing: it goes with --host alone")
         _abort(context, name, hosts)
         return

@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from ctl.errors import Outcome
 from ctl.recipes.model import HostRecord, RunReport, StepRecord
+from ctl.report.model import Report
 from ctl.steps.content_prepare_report import prepare_report
 from ctl.steps.content_survey import HostSurvey
 
@@ -49,6 +50,12 @@ def run(
     )
 
 
+def hosts_of(report: Report) -> list[Any]:
+    hosts = report.data["hosts"]
+    assert isinstance(hosts, list)
+    return hosts
+
+
 def test_a_host_that_was_prepared_has_its_figures_and_one_that_was_done_says_so() -> None:
     found = prepare_report(
         "main",
@@ -60,7 +67,7 @@ def test_a_host_that_was_prepared_has_its_figures_and_one_that_was_done_says_so(
             HostRecord("proxy1", "not-applicable", "nothing is left to do"),
         ),
     )
-    server, proxy = found.data["hosts"]  # type: ignore[misc]
+    server, proxy = hosts_of(found)
     assert (found.outcome, found.exit_code, found.data["done"], found.data["remaining"]) == (
         Outcome.CHANGED,
         None,
@@ -95,7 +102,7 @@ def test_one_that_did_not_come_to_its_end_tells_how_far_it_came(
     steps = (record("server", "failed", how=how, done=60, seconds=2.0),)
     failed = run(Outcome.FAILED, steps, HostRecord("server", "failed", "why"), state="failed")
     found = prepare_report("main", (SERVER,), failed)
-    [host] = found.data["hosts"]  # type: ignore[misc]
+    [host] = hosts_of(found)
     assert (host["result"], host["done"], host["remaining"]) == (result, 60, 40)
     assert found.outcome is outcome
     assert any("the same command goes on" in hint for hint in found.hints) is (how != "locked")
@@ -117,7 +124,7 @@ def test_nothing_to_do_beside_what_cannot_be_done_is_a_warning() -> None:
     assert prepare_report("main", (DONE,), nothing).outcome is Outcome.NOTHING_TO_DO
     broken = replace(DONE, remaining=2, hindered={"lost": 2})
     found = prepare_report("main", (broken,), nothing)
-    [host] = found.data["hosts"]  # type: ignore[misc]
+    [host] = hosts_of(found)
     assert (found.outcome, found.exit_code) == (Outcome.WARNING, 3)
     assert (host["result"], host["broken"]) == ("not-applicable", 2)
     assert "regctl content verify" in found.hints[-1]
@@ -136,7 +143,7 @@ def test_a_dry_run_says_what_would_be_done_and_for_how_long() -> None:
     )
     away = HostSurvey("proxy1", "proxy", unreachable="no route")
     found = prepare_report("main", (SERVER, away), dry, rate=10.0)
-    server, proxy = found.data["hosts"]  # type: ignore[misc]
+    server, proxy = hosts_of(found)
     assert (server["result"], server["remaining"], server["estimated_seconds"]) == (
         "not-attempted",
         100,
