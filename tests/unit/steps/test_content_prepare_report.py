@@ -38,7 +38,7 @@ FIGURES = {
 }
 
 
-def record(host: str, result: Any, **figures: object) -> StepRecord:
+def record(host: str, result: Any, **figures: Any) -> StepRecord:
     return StepRecord("1.r1.1", "PrepareContent", "", host, result, data=figures)
 
 
