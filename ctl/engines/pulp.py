@@ -23,6 +23,7 @@ _FUTURE = "from __future__ import annotations\n"
 _READ = "import sys; exec(compile(sys.stdin.read(), 'regctl', 'exec'))"
 _MARK = '{"regctl": '
 _ALSO = {  # what some of the programs share, after `common`
+    "survey": ("copies",),
     "keep": ("copies",),
     "restore": ("copies",),
     "prepare": ("holding", "ending"),

@@ -14,6 +14,7 @@ from ctl.steps.rest_timers import timer_scopes
 if TYPE_CHECKING:
     from ctl.config.pulp import PulpNode
     from ctl.recipes.model import Scope, Step
+    from ctl.steps.content_survey import HostSurvey
     from ctl.world import World
 
 
@@ -36,9 +37,10 @@ def before(node: PulpNode) -> tuple[Do, ...]:
     return (Do(PackagesRest(host_name=node.host), because),)
 
 
-def around(pulp: str, node: PulpNode, work: Step) -> tuple[Do, ...]:
+def around(pulp: str, node: PulpNode, work: Step, one: HostSurvey) -> tuple[Do, ...]:
     """Return the work with what is kept before it and what follows it."""
-    kept = Do(KeepContent(pulp=pulp, host_name=node.host), "what is changed can then be brought back")
+    copy = KeepContent(pulp=pulp, host_name=node.host).surveyed(one)
+    kept = Do(copy, "what is changed can then be brought back")
     owed = (Do(OweReindex(pulp=pulp, host_name=node.host)),) if node.reindex is not None else ()
     return (kept, *owed, Do(work), after(pulp, node))
 

@@ -95,5 +95,5 @@ def _row(world: World, name: str, node: PulpNode, one: HostSurvey, asked: Asked)
     ).surveyed(one)
     if not one.doable and not one.unreachable:
         return Row(node.host, (Do(work), after(name, node)))
-    held, body = scopes(world, name, node), around(name, node, work)
+    held, body = scopes(world, name, node), around(name, node, work, one)
     return Row(node.host, (*before(node), Within(held, body)) if held else (*before(node), *body))

@@ -42,6 +42,7 @@ class HostSurvey:
     history: str = ""  # why its migrations contradict each other
     startup: float = 0.0  # seconds that its manager takes to start
     seconds_each: float | None = None  # for a manifest, as a rehearsal says
+    kept: Mapping[str, Any] = field(default_factory=dict)  # folder, free, writable, rows, needed: of a copy
     unreachable: str = ""  # why nothing is known
 
     @property
@@ -80,7 +81,8 @@ def survey(
 ) -> tuple[HostSurvey, ...]:
     """Ask all hosts at once; one that does not answer is a survey that says why."""
     nodes = pulp_nodes(world, registry, hosts)
-    request = {"sample": sample, "chunk": world.pulp(registry).content.chunk, "files": files}
+    content = world.pulp(registry).content
+    request = {"sample": sample, "chunk": content.chunk, "files": files, "folder": content.keep_folder or ""}
     questions = {node.host: partial(ask_one, world, registry, node.host, "survey", request) for node in nodes}
     answers_ = ask(questions, PATIENCE.total_seconds())
     return tuple(_survey(node, answers_[node.host]) for node in nodes)
@@ -106,6 +108,7 @@ def _survey(node: PulpNode, answer: Any) -> HostSurvey:
         answer["history"],
         answer["startup"],
         answer["seconds_each"],
+        answer["kept"],
     )
 
 

@@ -11,8 +11,8 @@ from pydantic import AfterValidator
 from ctl.errors import Outcome
 from ctl.plans.pulp_upgrade_rules import SKIPPABLE, blocked
 from ctl.recipes.model import Look, Problem, Target
-from ctl.report.units import size_text
-from ctl.steps.content_copies import ROOM, ask_copies
+from ctl.steps.content_copies import ask_copies
+from ctl.steps.keep_content import room_problems
 from ctl.steps.packages_rest import CHECK as PACKAGES
 from ctl.steps.packages_rest import PackagesRest
 from ctl.steps.pulp_services import database_is_stopped
@@ -72,15 +72,7 @@ class DemandQuietPulp(Look):
                 blocking=self.strict,
                 name=RELINKABLE,
             )
-        wanted = found["needed"] + ROOM
-        if found["free"] < wanted or (found["rows"] and not found["writable"]):
-            free = f"{size_text(found['free'])} free, and a copy of rows may take {size_text(wanted)}"
-            why = free if found["writable"] else "cannot be written by Pulp's user"
-            yield Problem(
-                f"{self.host_name}: {found['folder']}: {why}",
-                hint=f"name another folder as content.keep_folder of {self.pulp}",
-                name=SPACE,
-            )
+        yield from room_problems(self.pulp, self.host_name, found, SPACE)
 
 
 class DemandPulpUpgradable(Look):

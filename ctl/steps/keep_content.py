@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import PrivateAttr
 
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
 from ctl.report.model import Text
 from ctl.report.units import size_text
 from ctl.steps.content_copies import ROOM, ask_copies, copy_name
+from ctl.steps.content_survey import HostSurvey
 from ctl.steps.pulp_services import database_is_stopped
+
+
+def room_problems(pulp: str, host: str, found: Mapping[str, Any], name: str = "") -> Iterator[Problem]:
+    """Say where there is no room for a copy; `name` makes that a check which may be passed over."""
+    wanted = found["needed"] + ROOM
+    if not found["rows"] or (found["writable"] and found["free"] >= wanted):
+        return
+    why = "cannot be written by Pulp's user"
+    if found["writable"]:
+        why = f"has {size_text(found['free'])} free, and a copy of rows may take {size_text(wanted)}"
+    hint = f"name another folder as content.keep_folder of {pulp} in the site"
+    yield Problem(f"{host}: {found['folder']} {why}", hint, name=name)
 
 
 class KeepContent(Step):
@@ -22,6 +37,21 @@ class KeepContent(Step):
     pulp: str
     host_name: str
 
+    _looked: HostSurvey | None = PrivateAttr(None)
+
+    def surveyed(self, one: HostSurvey) -> Self:
+        """Have the check use what is known already; no argument, so in no journal."""
+        self._looked = one
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        """Two are equal if their arguments are: what was seen beforehand is none of them."""
+        return isinstance(other, KeepContent) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        """Go with equality."""
+        return hash((self.pulp, self.host_name))
+
     def title(self) -> str:
         """Name the host."""
         return f"keep a copy of the rows of {self.pulp} on {self.host_name}"
@@ -32,17 +62,15 @@ class KeepContent(Step):
 
     def check(self, here: Target) -> Iterator[Problem]:
         """There must be room for it; what a cleanup of orphans would take for good is told of."""
-        if here.run.id or database_is_stopped(here, self.pulp, self.host_name):
+        if here.run.id:
             return  # just before it writes, the program over there looks by itself
-        found = ask_copies(here.world, self.pulp, self.host_name, "keep", {"action": "look"})
-        hint = f"name another folder as content.keep_folder of {self.pulp} in the site"
-        if found["rows"] and not found["writable"]:
-            yield Problem(f"{found['folder']} on {self.host_name} cannot be written by Pulp's user", hint)
-        elif found["free"] < found["needed"] + ROOM:
-            free, wanted = size_text(found["free"]), size_text(found["needed"] + ROOM)
-            yield Problem(
-                f"{found['folder']} on {self.host_name} has {free} free; a copy may take {wanted}", hint
-            )
+        if self._looked is not None and not self._looked.unreachable:
+            found = {**self._looked.kept, "relinkable": self._looked.relinkable}
+        elif database_is_stopped(here, self.pulp, self.host_name):
+            return
+        else:
+            found = ask_copies(here.world, self.pulp, self.host_name, "keep", {"action": "look"})
+        yield from room_problems(self.pulp, self.host_name, found)
         if found["relinkable"]:
             yield Problem(
                 f"{self.host_name}: {found['relinkable']} manifests have lost their files, and can be linked "

@@ -42,6 +42,14 @@ class RestoreContent(Step):
     retries: ClassVar[int] = 0
     _seen: dict[str, Any] = PrivateAttr(default_factory=dict)
 
+    def __eq__(self, other: object) -> bool:
+        """Two are equal if their arguments are: what was seen beforehand is none of them."""
+        return isinstance(other, RestoreContent) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        """Go with equality."""
+        return hash((self.pulp, self.host_name))
+
     def title(self) -> str:
         """Name the copy."""
         return f"bring back the rows of {self.pulp} on {self.host_name} from {self.name}"

@@ -9,6 +9,7 @@ import hashlib
 import zlib
 
 SUFFIX = ".jsonl.gz"
+ROW = 2048  # bytes that a row with its links takes at most, uncompressed, its text left aside
 FORMAT = 1
 
 
@@ -173,3 +174,19 @@ def linked(pks):
         row |= {"created": born.isoformat(), "updated": touched and touched.isoformat()}
         found[str(content)].append(row)
     return found
+
+
+def needed(left, known):
+    """Return how many bytes a copy of these manifests takes at most."""
+    from django.db.models import Sum
+    from django.db.models.functions import Length
+
+    text = left.aggregate(all_=Sum(Length("data")))["all_"] or 0 if "data" in known else 0
+    return left.count() * ROW + 2 * text
+
+
+def kept(left, known):
+    """Return where a copy of these manifests would be, and what there is of room for it."""
+    (free, writable), rows = room(), 0 if left is None else left.count()
+    facts = {"folder": folder(), "free": free, "writable": writable, "rows": rows}
+    return {**facts, "needed": needed(left, known) if rows else 0}

@@ -4,11 +4,6 @@ REQUEST: action (look, write, list, forget), folder, name (of the copy), room (b
 Answers one line "keep"; or "refused" with a message and a hint, and exit code 3: then nothing was changed.
 """
 
-from django.db.models import Sum
-from django.db.models.functions import Length
-
-ROW = 2048  # bytes that a row with its links takes at most, uncompressed, its text left aside
-
 
 def batches(pks, size):
     for begin in range(0, len(pks), size):
@@ -25,20 +20,11 @@ def affected(left, known):
             yield {"pk": pk, "digest": digest, "fields": values, "links": links[pk]}
 
 
-def needed(left, known):
-    """Return how many bytes a copy takes at most."""
-    text = left.aggregate(all_=Sum(Length("data")))["all_"] or 0 if "data" in known else 0
-    return left.count() * ROW + 2 * text
-
-
 def look():
     known = columns()
     left = todo(known)
-    free, writable = room()
-    facts = {"rows": 0, "needed": 0, "relinkable": 0}
-    if left is not None:
-        facts = {"rows": left.count(), "needed": needed(left, known), "relinkable": relinkable(left).count()}
-    say("keep", folder=folder(), free=free, writable=writable, cleanups=cleanups(), **facts)
+    lost = 0 if left is None else relinkable(left).count()
+    say("keep", cleanups=cleanups(), relinkable=lost, **kept(left, known))
 
 
 def write():

@@ -2,7 +2,7 @@
 
 Only reads: all questions stand in one read-only transaction. REQUEST: sample (manifests that are rehearsed to
 learn this machine's speed), chunk (how many will be written at once), files (whether each file that will be
-opened is looked for).
+opened is looked for), folder (where copies of rows would be kept; "": below Pulp's own).
 """
 
 import contextlib
@@ -107,6 +107,7 @@ def survey():
         facts["hindered"] = {} if left is None else hindered(left, REQUEST.get("files", True))
         facts["relinkable"] = 0 if left is None else relinkable(left).count()
         facts["cleanups"] = cleanups()
+        facts["kept"] = kept(left, known)
         whole = known == {field.name for field in Manifest._meta.local_concrete_fields}
         seconds, count = None, 0
         if left is not None and whole:
