@@ -156,9 +156,22 @@ class PulpServices:
         """Stop some, all where none is named; the last one first."""
         for name in reversed(names or tuple(self.names)):
             if name in self.runits:
+                self.down(name)
                 self.runits.pop(name).close()
             if name in self.processes:
                 stop_process(self.processes.pop(name), 10.0)
+
+    def down(self, name: Name) -> None:
+        """Take one down under runit; a master that were killed would leave its workers behind."""
+        sv, service = self.runits[name].sv, str(self.runits[name].service)
+        subprocess.run([sv, "down", service], check=True, capture_output=True)
+        say = [sv, "status", service]
+        wait_until(
+            lambda: subprocess.run(say, capture_output=True).stdout.startswith(b"down: "),
+            what=f"{name} to end",
+            timeout=30.0,
+            interval=0.1,
+        )
 
     def __enter__(self) -> PulpServices:
         with ExitStack() as stack:
