@@ -19,14 +19,22 @@ def pulp_services(looker: Looker) -> Iterator[Seen]:
     for pulp in looker.view.pulps:
         for node in pulp.nodes:
             where = f"{pulp.name}/{node.host}"
-            for text in node.problems:
+            wrong = list(node.problems)
+            if node.status is not None and not node.status.redis and _caches(looker, pulp.name, node.host):
+                wrong.append("its cache is on, and its API has no connection to Redis")
+            for text in wrong:
                 yield Seen(where, "failed", text, f"regctl service status {where}")
-            if not node.problems and not node.services and node.status is None:
+            if not wrong and not node.services and node.status is None:
                 yield Seen(where, "not-applicable", "the site names neither its services nor its url")
-            elif not node.problems:
+            elif not wrong:
                 yield Seen(where, "ok", "all of it runs")
     if not looker.pulps:
         yield _NONE
+
+
+def _caches(looker: Looker, name: str, host: str) -> bool:
+    """Say whether a host's settings have what it serves kept in Redis: its API does not tell."""
+    return any(one.cache for one in looker.surveys[name] if one.host == host)
 
 
 def pulp_content(looker: Looker) -> Iterator[Seen]:

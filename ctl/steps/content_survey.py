@@ -44,6 +44,7 @@ class HostSurvey:
     seconds_each: float | None = None  # for a manifest, as a rehearsal says
     kept: Mapping[str, Any] = field(default_factory=dict)  # folder, free, writable, rows, needed: of a copy
     unreachable: str = ""  # why nothing is known
+    cache: bool = False  # whether what it serves is kept in Redis
 
     @property
     def broken(self) -> int:
@@ -109,6 +110,7 @@ def _survey(node: PulpNode, answer: Any) -> HostSurvey:
         answer["startup"],
         answer["seconds_each"],
         answer["kept"],
+        cache=answer["cache"],
     )
 
 

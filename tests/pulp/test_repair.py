@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_it_is_refused_while_somebody_prepares_named_before_and_taken_back_to_th
 
     pulp = pulp_lab.clone(LOST)
     before = links(pulp)
-    with PulpSite(tmp_path, pulp) as site:
+    with PulpSite(tmp_path, None, {"proxy1": pulp}) as site:  # over SSH
         with psycopg.connect(pulp.database.dsn, autocommit=True) as preparing:
             preparing.execute("SELECT pg_advisory_lock(0, %s)", [LOCK])
             refused = site.regctl("--dry-run", "content", "repair", "katello")
@@ -225,3 +226,38 @@ def test_a_push_of_the_same_image_brings_back_the_file_that_a_repair_links(pulp_
         assert pulp.ask("relink", action="link", seed=str(uuid.uuid4()))[0] == 0
         assert pulp.ask("prepare")[1][-1]["remaining"] == 0
         assert services.pull("apps", "1").status == 200
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("line", ["20", "27"])
+def test_other_releases_are_verified_and_repaired_as_well(
+    pulp_labs: Callable[[str], PulpLab], line: str
+) -> None:
+    seed = Seed(
+        images=6, varied=False, repositories=1, damage={"relinkable": 2, "lost": 1, "corrupt_json": 1}
+    )
+    pulp = pulp_labs(line).clone(seed)
+    _, answers = pulp.ask("verify")
+    found = {one["digest"]: one["reason"] for one in answers if one["regctl"] == "problem"}
+    assert found == {
+        **dict.fromkeys(pulp.damaged("relinkable"), "unlinked"),
+        **dict.fromkeys(pulp.damaged("lost"), "lost"),
+        **dict.fromkeys(pulp.damaged("corrupt_json"), "manifest-unreadable"),
+    }
+    assert (answers[-1]["remaining"], answers[-1]["doable"]) == (10, 6)
+    code, ended = pulp.ask("relink", action="link", seed=str(uuid.uuid4()))
+    assert (code, ended[-1]["done"], ended[-1]["linkable"]) == (0, 2, 0)
+    pulp.ask("prepare")
+    _, answers = pulp.ask("verify")
+    assert {one["reason"] for one in answers if one["regctl"] == "problem"} == {"lost", "manifest-unreadable"}
+
+
+@pytest.mark.soak
+def test_before_2_20_there_is_nothing_to_verify_or_to_link(pulp_labs: Callable[[str], PulpLab]) -> None:
+    pulp = pulp_labs("18").clone()
+    code, answers = pulp.ask("verify")
+    assert (code, answers[-1]["remaining"], answers[-1]["problems"]) == (0, None, 0)
+    code, answers = pulp.ask("relink", action="look")
+    assert (code, answers[-1]["linkable"], answers[-1]["lost"]) == (0, 0, 0)
+    code, answers = pulp.ask("relink", action="link", seed=str(uuid.uuid4()))
+    assert (code, answers[-1]["state"], answers[-1]["done"]) == (0, "done", 0)

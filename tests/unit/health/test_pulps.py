@@ -75,6 +75,13 @@ def test_services() -> None:
     ]
 
 
+@pytest.mark.parametrize(("cache", "word"), [(True, "failed"), (False, "ok")])
+def test_redis_counts_only_where_the_cache_is_on(cache: bool, word: str) -> None:
+    node = PulpNodeView("proxy1", "proxy", "http://x", (RUNNING,), read_status(status()))
+    (seen,) = pulp_services(looker(host(cache=cache), nodes=(node,)))
+    assert seen.word == word
+
+
 def test_without_a_pulp_nothing_applies() -> None:
     for check in (pulp_services, pulp_content, pulp_migrations):
         assert worst(tuple(check(looker(pulps=())))) == "not-applicable"

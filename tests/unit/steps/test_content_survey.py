@@ -48,6 +48,8 @@ ANSWER = {
     "history": "",
     "startup": 3.0,
     "seconds_each": 0.02,
+    "kept": {},
+    "cache": False,
 }
 
 
