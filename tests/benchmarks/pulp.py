@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,20 +135,18 @@ class Waiting:
 def client(services: PulpServices, wanted: list[tuple[str, str]]) -> Iterator[Waiting]:
     """Ask one thing after the other, with a short rest, from a thread of its own."""
     waiting, over = Waiting(), threading.Event()
+    listed = partial(request, services.pulp.api_port, "GET", API, login=True)
 
     def ask() -> None:
         number = 0
         while not over.wait(0.02):
-            repository, digest = wanted[number % len(wanted)]
+            pull = partial(services.pull, *wanted[number % len(wanted)])
             number += 1
-            for values, call in (
-                (waiting.api, lambda: request(services.pulp.api_port, "GET", API, login=True)),
-                (waiting.pull, lambda: services.pull(repository, digest)),  # noqa: B023
-            ):
+            for values, call in ((waiting.api, listed), (waiting.pull, pull)):
                 began = time.perf_counter()
                 answer = call()
                 values.append((time.perf_counter() - began) * 1000)
-                waiting.failed += answer.status != 200
+                waiting.failed += answer.status != 200 or not answer.body
 
     thread = threading.Thread(target=ask)
     thread.start()
