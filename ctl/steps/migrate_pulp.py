@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,6 +27,7 @@ from ctl.report.model import Block, Json, Table, Text
 from ctl.steps.job_following import GRACE, Following
 from ctl.steps.pulp_doors import pulp_node
 from ctl.steps.pulp_schema import (
+    SESSION,
     HostSchema,
     already_migrating,
     api_answers,
@@ -105,14 +107,14 @@ class MigratePulp(Step):
             return StepReport(data, changed=False, not_applicable="nothing is pending")
         ended = notes.get("ended")
         figures = dict(ended) if isinstance(ended, Mapping) else self._run(here, notes)
-        self._demand_done(figures)
-        warnings: tuple[str, ...] = ()
-        if content_follows(pending):
-            warnings = (
-                f"{self.host_name}: new fields wait for the content: regctl content prepare {self.registry}",
-            )
+        if figures["unknown"] or figures["exit_code"] != 0:
+            self._failed(here, pending, figures)
+        follows = content_follows(pending)
+        if follows:
+            text = f"{self.host_name}: it brings fields of the content: regctl content status {self.registry}"
+            here.run.emit(Message(text))
         # That nothing of it is left is what `verify` proves.
-        return StepReport({**self._named(), "applied": list(pending), **figures}, warnings=warnings)
+        return StepReport({**self._named(), "applied": list(pending), "content_follows": follows, **figures})
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
         """Go on: the id in the journal finds what was begun, and begins nothing again."""
@@ -164,9 +166,11 @@ class MigratePulp(Step):
             following = self._following(here, job, Following.clock())
             here.run.note(job=job, began=following.began)
         here.run.guard()
-        end = following.run(manager_command(node, *migrate_words()))
+        command = manager_command(node, *migrate_words())
+        # Its sessions are told from others by their name: what is ended here may wait on in PostgreSQL.
+        end = following.run(replace(command, env={**command.env, "PGAPPNAME": SESSION}))
         figures = _figures(end)
-        if not end.unknown:
+        if end.over:
             here.run.note(ended=figures)
             following.forget()
         return figures
@@ -176,24 +180,31 @@ class MigratePulp(Step):
             here, self.host_name, job, self.timeout_seconds, self.reconnect_seconds, began, begun
         )
 
-    def _demand_done(self, figures: Mapping[str, Json]) -> None:
-        """Raise with what is known where it did not end well."""
+    def _failed(self, here: Target, pending: Sequence[str], figures: Mapping[str, Json]) -> None:
+        """Raise with why it did not end well, and with what is applied all the same."""
         where = f"{self.registry} on {self.host_name}"
-        if figures["unknown"]:
+        try:
+            left = self._look(here).pending
+        except RegctlError as error:
             raise UnknownEffectError(
-                f"{where}: `migrate` {figures['unknown']}; what it applied until then stays",
-                hint=f"regctl database migrate status --registry {self.registry} --node {self.host_name}",
-                figures=figures,
-            )
-        if figures["exit_code"] == 0:
-            return
+                f"{where}: `migrate` {figures['unknown'] or 'failed'}; what it applied until then stays",
+                hint=f"what is left is not known ({error.message}): `database migrate status` asks again",
+                figures={**self._named(), **figures},
+            ) from error
+        applied = [one for one in pending if one not in left]
+        known = {**self._named(), **figures, "applied": applied, "pending": list(left)}
+        stays = f"{len(applied)} of {len(pending)} migrations were applied, and stay"
+        if figures["unknown"]:
+            still = "" if figures["over"] else "; it may still be at work"
+            kind = CommandFailedError if figures["over"] else UnknownEffectError
+            message = f"{where}: `migrate` {figures['unknown']}; {stays}{still}"
+            raise kind(message, hint="run it again, with a longer --timeout if that ended it", figures=known)
         code = figures["exit_code"]
         stdout, stderr = str(figures["stdout"]), str(figures["stderr"])
         failure = explained_failure(stdout, stderr, code if isinstance(code, int) else 1)
         details = tuple(line for line in stderr.splitlines() if line.strip())[-4:]
-        raise CommandFailedError(
-            f"{where}: {failure.message}", hint=failure.hint, details=details, figures=figures
-        )
+        message = f"{where}: {failure.message}; {stays}"
+        raise CommandFailedError(message, hint=failure.hint, details=details, figures=known)
 
 
 def _figures(end: JobEnd) -> dict[str, Json]:
@@ -203,6 +214,7 @@ def _figures(end: JobEnd) -> dict[str, Json]:
         "stdout": end.stdout.decode(errors="replace"),
         "stderr": end.stderr.decode(errors="replace"),
         "unknown": end.unknown,
+        "over": end.over,
     }
 
 

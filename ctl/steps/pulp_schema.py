@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ctl.world import World
 
 _MANY = 6  # names in a sentence
+SESSION = "regctl-migrate"  # what the sessions of a migration that regctl began are called in PostgreSQL
 DEFAULT_SETTINGS = "/etc/pulp/settings.py"  # of Pulp, where no PULP_SETTINGS is set
 _AWAY = ("OperationalError", "InterfaceError")
 
@@ -40,6 +41,7 @@ class HostSchema:
     services: tuple[LiveService, ...] = ()  # that live, looked for where something is pending
     silent: str = ""  # why nobody can tell which live
     preparing: bool = False  # somebody prepares its content now
+    migrating: int = 0  # sessions of a migration that some regctl began
     server: str = ""  # PostgreSQL's version
     applied: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # (migration, time), in order
 
@@ -67,7 +69,7 @@ class HostSchema:
 def look(world: World, registry: str, host: str, *, applied: bool = False) -> HostSchema:
     """Ask one host; UnreachableError where its database is away, CommandFailedError where it is no Pulp."""
     try:
-        answer = ask_one(world, registry, host, "schema", {"applied": applied})
+        answer = ask_one(world, registry, host, "schema", {"applied": applied, "session": SESSION})
     except CommandFailedError as error:
         if any(word in line for line in (error.message, *error.details) for word in _AWAY):
             raise UnreachableError(error.message, hint=error.hint, details=error.details) from error
@@ -88,6 +90,7 @@ def look(world: World, registry: str, host: str, *, applied: bool = False) -> Ho
         ),
         answer["silent"],
         answer["preparing"],
+        answer["migrating"],
         answer["server"],
         tuple((one, when) for one, when in answer.get("applied", ())),
     )
@@ -144,6 +147,12 @@ def busy(found: HostSchema) -> Iterator[Problem]:
         yield Problem(
             f"{where}: its content is being prepared",
             f"wait for it, or end it: regctl content prepare {found.registry} --abort",
+            outcome=Outcome.LOCKED,
+        )
+    if found.migrating:
+        yield Problem(
+            f"{where}: a migration is at work in its database, or its last statement is",
+            "wait for it; one that waits for a lock ends with whoever holds that",
             outcome=Outcome.LOCKED,
         )
     if found.silent:

@@ -140,14 +140,19 @@ def run_report(run: RunReport) -> Report:
     for step in run.steps:
         databases.setdefault(str(step.data.get("database", "")), {}).update(step.data)
     databases.pop("", None)
+    done = {one.host for one in run.hosts if one.result in ("changed", "warned", "ok", "not-applicable")}
+    for entry in databases.values():
+        if run.state == "done" and entry.get("host") in done:
+            entry.pop("version", None)  # as the preview saw it
+            entry.update({"pending": [], "up_to_date": True})
     hosts: list[Json] = [
         {"host": one.host, "result": one.result, "reason": one.reason, "seconds": one.seconds}
         for one in run.hosts
     ]
     applied: list[Json] = []
     for entry in databases.values():
-        done = entry.get("applied", [])
-        applied += [one for one in (done if isinstance(done, list | tuple) else ()) if one not in applied]
+        own = entry.get("applied", [])
+        applied += [one for one in (own if isinstance(own, list | tuple) else ()) if one not in applied]
     data: dict[str, Json] = {
         "run": run.id,
         "dry_run": run.state == "dry-run",

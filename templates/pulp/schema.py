@@ -1,8 +1,7 @@
 """How the schema of one Pulp's database stands against the code that is installed beside it.
 
-Only reads: the session is read-only, and `migrate` is asked for its plan and for its judgement in one call
-(`--check` alone goes on to write where nothing is pending, in older releases of Django).
-REQUEST: applied (whether every applied migration is listed).
+Only reads: the session is read-only. `migrate` is asked for its plan and its judgement in one call.
+REQUEST: applied (whether every applied migration is listed), session (how a migration's sessions are called).
 """
 
 import io
@@ -120,10 +119,23 @@ def schema():
             [LOCK],
         )
         preparing = cursor.fetchone()[0] > 0
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = %s",
+            [REQUEST.get("session", "")],
+        )
+        migrating = cursor.fetchone()[0]
     code, why = judged()
     executor = MigrationExecutor(connection)
     applied = executor.loader.applied_migrations
-    facts = {"versions": installed(), "server": server, "preparing": preparing, "code": code, "why": why}
+    facts = {
+        "versions": installed(),
+        "server": server,
+        "preparing": preparing,
+        "migrating": migrating,
+        "code": code,
+        "why": why,
+    }
     facts["count"] = len(applied)
     facts["newest"] = {part: newest(applied, part) for part in ("core", "container")}
     facts["pending"] = pending(executor) if code is not None else []

@@ -85,7 +85,7 @@ def test_what_is_pending_is_applied_once_though_regctl_is_killed_in_its_middle(
         done = site.regctl("run", "resume", "--yes")
         assert done.exit_code == 0, str(done)
         assert applied(proxy) == [*before, LAST]
-        again = site.ok(*UP)
+        again = site.ok(*UP, "--dry-run")
         assert (again["result"], again["applied"]) == ("nothing-to-do", [])
 
 
@@ -145,7 +145,7 @@ def test_a_skipped_release_is_refused_before_anything_is_applied(
     for line in ("24", "27"):
         with PulpSite(tmp_path / f"site{line}", old.on(line)) as site:
             done = site.regctl(*UP, timeout=300)
-            assert done.json["result"] in ("changed", "warning"), str(done)
+            assert done.json["result"] == "changed", str(done)
             assert site.ok("database", "migrate", "status", "--registry", NAME)["result"] == "ok"
     assert len(applied(old)) > len(before) + 20
 
@@ -167,7 +167,7 @@ def test_services_of_an_older_release_keep_it_from_beginning(
         services.stop()
         with PulpSite(tmp_path / "stopped", old.on("24")) as site:
             expired = wait_until_ready(site)
-            assert expired.json["result"] in ("changed", "warning"), str(expired)
+            assert expired.json["result"] == "changed", str(expired)
 
 
 @pytest.mark.soak

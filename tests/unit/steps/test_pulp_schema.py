@@ -109,6 +109,8 @@ def test_who_lives_and_is_not_what_is_installed_is_named_with_when_it_is_forgott
 def test_preparing_and_not_knowing_who_lives_keep_it_from_beginning() -> None:
     [preparing] = busy(replace(PENDING, preparing=True))
     assert preparing.outcome is Outcome.LOCKED
+    [migrating] = busy(replace(PENDING, migrating=1))
+    assert migrating.outcome is Outcome.LOCKED
     [silent] = busy(replace(PENDING, silent="LookupError: core"))
     assert "nobody can tell which of its services live" in silent.message
 
