@@ -108,7 +108,8 @@ def host_blocks(records: Sequence[HostRecord]) -> tuple[Block, ...]:
     if not records:
         return ()
     rows = tuple(
-        (one.host, one.result, f"{one.seconds:.1f}" if one.seconds else "", one.reason) for one in records
+        (one.host, one.result, f"{one.seconds:.1f}" if one.seconds else "", one.reason.partition("\n")[0])
+        for one in records
     )
     table = Table(("host", "result", "seconds", "why"), rows, right=frozenset({"seconds"}))
     return (table, Text(f"{len(records)} hosts: {counted(records)}"))
