@@ -14,8 +14,8 @@ import time
 
 from django.conf import settings  # noqa: F401 - used by what follows
 from django.db import connection, transaction  # noqa: F401 - as above
-from django.db.models import Exists, F, OuterRef, Q, Subquery, Value
-from django.db.models.functions import Concat
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Substr
 from pulp_container.app.models import Manifest
 from pulp_container.constants import MEDIA_TYPE
 from pulpcore.app.models import Artifact, ContentArtifact
@@ -169,10 +169,11 @@ def hindrance(row):
 def relinkable(manifests):
     """Return those that have neither text nor file, and whose file is still known by its digest."""
     linked = ContentArtifact.objects.filter(content=OuterRef("pk"))
-    left = Artifact.objects.annotate(sha256_=Concat(Value("sha256:"), F("sha256"))).filter(
-        same_domain(Artifact, Manifest), sha256_=OuterRef("digest")
+    # cut off on this side, so that an index finds the file
+    left = Artifact.objects.filter(
+        same_domain(Artifact, Manifest), sha256=Substr(OuterRef("digest"), len("sha256:") + 1)
     )
-    without = Q(data__isnull=True) | Q(data="")
+    without = Q(digest__startswith="sha256:") & (Q(data__isnull=True) | Q(data=""))
     return manifests.filter(without, ~Exists(linked), Exists(left)).annotate(
         artifact_=Subquery(left.values("pk")[:1])
     )
