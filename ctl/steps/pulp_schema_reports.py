@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _WORST = (
     Outcome.UNREACHABLE,
+    Outcome.CONFIG,
     Outcome.REFUSED,
     Outcome.FAILED,
     Outcome.WARNING,
@@ -65,7 +66,7 @@ def _report(
             }
             blocks.append(Text(found.message))
             hints += [found.hint] if found.hint else []
-            outcomes.append(found.outcome)
+            outcomes.append(found.outcome if found.outcome in _WORST else Outcome.FAILED)
             continue
         trouble = list(problems(found))
         waits = [] if trouble else list(busy(found))
