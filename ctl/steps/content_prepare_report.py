@@ -48,6 +48,8 @@ def prepare_report(
         "remaining": sum(int(host["remaining"] or 0) for host in hosts),
     }
     code = EXIT_CODES[outcome] if outcome is not run.outcome else None
+    if run.state == "dry-run":
+        data["plan"] = [one.title for one in run.previews]
     blocks = _blocks(hosts, run)
     blocks += (Text(f"{not_needed}. {INSTEAD}"),) if not_needed else ()
     return Report(_SCHEMA, outcome, data, blocks, _hints(registry, run, hosts), code)
@@ -147,6 +149,8 @@ def _blocks(hosts: Sequence[Mapping[str, Any]], run: RunReport) -> tuple[Block, 
             blocks.append(
                 Text(f"{host['host']}: {left_told(int(host['remaining'] or 0), host['leftovers'])}")
             )
+    if planned:
+        blocks += [block for one in run.previews for block in one.titled]
     if hosts and not planned and all(host["result"] == "not-applicable" for host in hosts):
         blocks.append(Text("nothing was run"))
     return tuple(blocks)

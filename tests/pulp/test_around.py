@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.postgres import PostgresServer
+from tests.support.preparing import under_way
 from tests.support.pulp import PulpLab, Seed
 from tests.support.pulp_site import SERVER, PulpSite
-from tests.support.site import Done
+from tests.support.runit import Runit, real_programs
+from tests.support.waiting import wait_until
 
 # The operator's own command: it says that it ran, and looks at what it is told of and what rests meanwhile.
 _REINDEX = """#!{python} -IS
@@ -45,12 +51,6 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def step(done: Done, site: PulpSite, name: str) -> list[dict[str, Any]]:
-    """How the steps of a name ended in the run that was reported."""
-    shown = site.ok("run", "show", done.json["run"])
-    return [one for one in shown["steps"] if one["step"] == name]
-
-
 def test_the_reindex_follows_new_work_once_while_the_timers_rest(
     pulp_lab: PulpLab, place: Place, tmp_path: Path
 ) -> None:
@@ -72,3 +72,82 @@ def test_the_reindex_follows_new_work_once_while_the_timers_rest(
         (copy,) = site.ok("content", "copies")["hosts"][0]["copies"]
         assert (copy["rows"], copy["damaged"]) == (6, "")
         assert os.stat(copy["path"]).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.soak
+def test_killed_while_timers_rest_all_of_it_comes_back_and_nothing_runs_twice(
+    pulp_lab: PulpLab, tmp_path: Path, place: Place
+) -> None:
+    """Once among the rows, and once while the reindex is at work."""
+    pulp = pulp_lab.clone(Seed(images=200, varied=False))
+    slow = tmp_path / "slow"
+    program = Path(place.nodes[SERVER]["reindex"][0])
+    program.write_text(
+        program.read_text() + f"\nimport time\nwhile os.path.exists({str(slow)!r}): time.sleep(0.1)\n"
+    )
+    text = program.read_text().replace("sys.exit(os.path.exists", "(os.path.exists")
+    program.write_text(text)
+    slow.touch()
+    overlay = {"maintenance": {"timers": [place.timer]}, "content": {"worth_minutes": 0}}
+    with PulpSite(tmp_path / "site", pulp, nodes=place.nodes, overlay=overlay) as site:
+        first = site.start("content", "prepare", "--yes", "--chunk", "10", "--rate", "30")
+        under_way(pulp, 20)
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+        assert not place.cron.exists()
+
+        second = site.start("run", "resume", "--yes")
+        wait_until(lambda: len(place.runs()) == 1, what="the reindex", timeout=120)
+        time.sleep(1.0)
+        second.send_signal(signal.SIGKILL)
+        second.communicate()
+        assert (pulp.counts().todo, place.cron.exists()) == (0, False)
+
+        third = site.start("run", "resume", "--yes")
+        time.sleep(2.0)
+        slow.unlink()
+        out, errors = third.communicate(timeout=120)
+        assert (third.returncode, json.loads(out)["state"]) == (0, "done"), errors.decode()
+        assert (place.runs(), place.cron.read_text()) == (["False"], "0 3 * * 0 pulp true\n")
+        done = site.regctl("content", "prepare", "--yes")
+        assert (done.json["result"], len(place.runs())) == ("nothing-to-do", 1), str(done)
+
+
+@pytest.mark.soak
+def test_a_database_that_was_stopped_is_stopped_again_and_so_are_the_services(tmp_path: Path) -> None:
+    """PostgreSQL under runit, as the host's own; a service of Pulp that is down stays down."""
+    with PostgresServer() as server:
+        pulp = PulpLab(server, tmp_path / "lab").clone(Seed(images=20))
+        server.stop()
+        user = "" if os.geteuid() else "runuser -u postgres -- "
+        run = f"{user}{server.bin}/postgres -D {server.folder}/data"
+        real = bool(real_programs())
+        database = Runit(tmp_path / "database", run, real=real)
+        api = Runit(tmp_path / "api", "sleep 600", real=real)
+        try:
+            node = {
+                "database_service": {"kind": "runit", "name": str(database.service)},
+                "services": [{"kind": "runit", "name": str(api.service)}],
+            }
+            path = f"{Path(database.sv).parent}:{os.environ['PATH']}"
+            with PulpSite(tmp_path / "site", pulp, nodes={SERVER: node}) as site:
+                looked = site.regctl("content", "prepare", "--dry-run", PATH=path)
+                assert looked.exit_code == 0, str(looked)
+                assert any(title.startswith("[server] start ") for title in looked.json["plan"]), str(looked)
+                assert not standing(database)
+                done = site.regctl("content", "prepare", "--yes", PATH=path, timeout=240)
+                assert (done.exit_code, done.json["done"]) == (0, 20), str(done)
+            assert (standing(database), standing(api)) == (False, False)
+            server.start()
+            assert (pulp.counts().todo, pulp.counts().unreadable) == (0, 0)
+        finally:
+            api.close()
+            database.close()
+
+
+def standing(runit: Runit) -> bool:
+    """Whether a service runs."""
+    done = subprocess.run(
+        [runit.sv, "status", str(runit.service)], capture_output=True, text=True, check=False
+    )
+    return done.stdout.startswith("run:")
