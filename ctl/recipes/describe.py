@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ctl.errors import Outcome, RegctlError
+from ctl.recipes.alike import told_once
 from ctl.recipes.host_records import FINISHED, host_blocks, host_data
 from ctl.recipes.parameters import written
 from ctl.recipes.state import row_of
@@ -130,7 +131,7 @@ def run_report(text: RecipeText, built: Built, run: RunReport) -> Report:
         data["hosts"] = host_data(run.hosts)
     if run.state == "dry-run":
         data["previews"] = [{"title": p.title, "changes": p.changes, **p.data} for p in run.previews]
-        for number, preview in enumerate(run.previews, 1):
+        for number, preview in enumerate(told_once(run.previews), 1):
             blocks += [Text(f"{number}. {preview.title}{'' if preview.changes else ' (nothing to do)'}")]
             blocks += preview.blocks
     else:

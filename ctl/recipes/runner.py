@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ctl.errors import InterruptedRunError, LockedError, Outcome, RefusedError, RegctlError, UsageError
 from ctl.fleet.reach import reach as fleet_reach
 from ctl.recipes import checks, failpoints, runs
+from ctl.recipes.alike import told_once
 from ctl.recipes.attempt import Waits
 from ctl.recipes.checks import Skips
 from ctl.recipes.host_records import host_records, outcome_of_fallen
@@ -119,7 +120,7 @@ class Runner:
         self.emit(Message(text, "error" if problem.blocking else "warning"))
 
     def _tell_plan(self, previews: Sequence[Preview]) -> None:
-        for preview in previews:
+        for preview in told_once(previews):
             self.emit(Planned(preview.title, preview.blocks, preview.changes))
 
     def _demand_yes(self, recipe: Recipe, yes: bool) -> None:
