@@ -60,6 +60,8 @@ class RestoreContent(Step):
 
     def check(self, here: Target) -> Iterator[Problem]:
         """The copy must be whole and this Pulp's, and the release must serve what it brings back."""
+        if here.run.id:
+            return  # just before it writes, the program over there compares by itself
         found = self._compared(here)
         version = _version(found["installed"].get("container"))
         if version is None or not serves_unprepared(version):
