@@ -67,11 +67,9 @@ def _address(host: Host) -> str:
 
 
 def _nodes(site: Site, name: str) -> tuple[str, ...]:
-    return tuple(
-        registry
-        for registry, described in [*site.registries.items(), *site.pulps.items()]
-        if any(node.host == name for node in described.nodes)
-    )
+    hosts = {registry: [node.host for node in one.nodes] for registry, one in site.registries.items()}
+    hosts |= {pulp: [node.host for node in one.nodes] for pulp, one in site.pulps.items()}
+    return tuple(registry for registry, found in hosts.items() if name in found)
 
 
 def check_report(site: Site, found: Sequence[Reached], limits: Limits) -> Report:

@@ -96,8 +96,7 @@ def matching(site: Site, term: Term) -> set[str]:
     """Return the hosts that one term means; UsageError where it names nothing that there is."""
     if term.key == REGISTRY:
         _demand_known("registry", term.value, [*site.registries, *site.pulps])
-        nodes = {name: registry.nodes for name, registry in site.registries.items()}
-        hosts = {name: {node.host for node in found} for name, found in nodes.items()}
+        hosts = {name: {node.host for node in registry.nodes} for name, registry in site.registries.items()}
         hosts |= {name: {node.host for node in pulp.nodes} for name, pulp in site.pulps.items()}
         return {host for name, found in hosts.items() if _is(name, term.value) for host in found}
     if term.key:

@@ -8,6 +8,7 @@ import pytest
 
 from ctl.config.load import load_site
 from ctl.errors import ConfigError
+from ctl.fleet.select import select
 from tests.unit.conftest import Call
 
 CASES = Path(__file__).resolve().parents[2] / "cases" / "sites" / "malformed"
@@ -71,6 +72,18 @@ def test_config_show_and_check_are_not_confused_by_it(site_file: Path, call: Cal
     assert registries["katello"]["nodes"][1]["reindex"] == ["foreman-rake", "katello:import"]
     assert registries["main"]["engine"] == "distribution"
     assert shown.json["origins"]["registries.katello.engine"].endswith("site.yml:8:5")
+
+
+def test_its_hosts_are_meant_by_its_name(site_file: Path, call: Call) -> None:
+    site = load_site(str(site_file)).site
+    assert select(site, "registry=katello") == ("katello", "proxy1")
+    assert select(site, "registry=*&!registry=katello") == ("reg1",)
+    listed = call("--site", str(site_file), "--output", "json", "host", "list")
+    assert [(one["host"], one["registries"]) for one in listed.json["hosts"]] == [
+        ("katello", ["katello"]),
+        ("proxy1", ["katello"]),
+        ("reg1", ["main"]),
+    ]
 
 
 def test_a_pulp_alone_is_a_whole_site(tmp_path: Path, call: Call) -> None:
