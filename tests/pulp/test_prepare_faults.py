@@ -21,6 +21,8 @@ from tests.support.pulp import PulpLab, PulpUnderTest, Seed
 from tests.support.pulp_site import SERVER, PulpSite
 
 ALWAYS = {"content": {"worth_minutes": 0}}  # whatever it saves
+PREPARE = ("content", "prepare", "--yes", "--chunk", "10", "--rate", "50")
+FEW = Seed(images=120, varied=False)
 MANY = Seed(images=250, varied=False)
 SLOWLY = {"chunk": 20, "rate": 60}
 DAMAGED = Seed(images=250, varied=False, damage={"manifest_file_missing": 1})
@@ -113,61 +115,56 @@ def test_and_where_a_file_is_missing(pulp_lab: PulpLab) -> None:
 # -- the whole command -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def site(pulp_lab: PulpLab, tmp_path: Path) -> Iterator[PulpSite]:
-    with PulpSite(
-        tmp_path / "site", pulp_lab.clone(MANY), {"proxy1": pulp_lab.clone(MANY)}, overlay=ALWAYS
-    ) as made:
-        yield made
+def test_one_command_goes_on_after_a_kill_there_and_across_a_broken_connection(
+    pulp_lab: PulpLab, tmp_path: Path
+) -> None:
+    server, proxy = pulp_lab.clone(FEW), pulp_lab.clone(FEW)
+    with PulpSite(tmp_path / "site", server, {"proxy1": proxy}, overlay=ALWAYS) as site:
+        process = site.start(*PREPARE)
+        under_way(server, 10, 120)
+        kill(driver(site, SERVER))
+        under_way(proxy, 10, 120)
+        site.sshds["proxy1"].drop_connections()
+        out, errors = process.communicate(timeout=120)
+
+        assert process.returncode == 0, errors.decode()
+        assert [
+            (one["host"], one["result"], one["done"], one["remaining"], one["jobs"])
+            for one in json.loads(out)["hosts"]
+        ] == [("server", "changed", 120, 0, 2), ("proxy1", "changed", 120, 0, 1)]
+        assert "it was ended by force" in errors.decode()
+        assert "trying to reach it again" in errors.decode()
+        assert [(one.counts().todo, one.counts().unreadable) for one in (server, proxy)] == [(0, 0), (0, 0)]
+        assert [len(jobs(site, host)) for host in site.pulps] == [1, 0]  # of the killed one the log is kept
+
+        again = site.ok("content", "prepare", "--yes")
+        assert (again["result"], again["run"]) == ("nothing-to-do", "")
+        assert [one["reason"] for one in again["hosts"]] == ["nothing is left to do"] * 2
 
 
-PREPARE = ("content", "prepare", "--yes", "--chunk", "20", "--rate", "60")
+def test_a_killed_regctl_is_ended_gently_by_abort_and_resumed(pulp_lab: PulpLab, tmp_path: Path) -> None:
+    proxy = pulp_lab.clone(FEW)
+    with PulpSite(tmp_path / "site", None, {"proxy1": proxy}, overlay=ALWAYS) as site:
+        process = site.start(*PREPARE)
+        under_way(proxy, 10)
+        process.kill()
+        process.communicate()
+        ours = driver(site, "proxy1")
+
+        [aborted] = site.ok("content", "prepare", "--abort")["hosts"]
+        assert (aborted["host"], aborted["result"]) == ("proxy1", "changed")
+        assert not Path(f"/proc/{ours}").exists()
+        left = proxy.counts()
+        assert (0 < left.todo < 120, left.todo % 10, left.unreadable) == (True, 0, 0)
+        assert site.ok("content", "prepare", "--abort")["result"] == "nothing-to-do"
+
+        resumed = site.ok("run", "resume", "--yes")
+        assert (resumed["state"], [one["result"] for one in resumed["hosts"]]) == ("done", ["changed"])
+        assert (proxy.counts().todo, proxy.counts().unreadable) == (0, 0)
+        assert len(jobs(site, "proxy1")) == 1  # of the one that was ended the log is kept
 
 
-def test_one_command_goes_on_after_a_kill_there_and_across_a_broken_connection(site: PulpSite) -> None:
-    server, proxy = site.pulps.values()
-    process = site.start(*PREPARE)
-    under_way(server, 20)
-    under_way(proxy, 20, 250)
-    kill(driver(site, SERVER))
-    site.sshds["proxy1"].drop_connections()
-    out, errors = process.communicate(timeout=120)
-
-    found = json.loads(out)
-    assert process.returncode == 0, errors.decode()
-    assert [(one["host"], one["result"], one["done"], one["remaining"]) for one in found["hosts"]] == [
-        ("server", "changed", 250, 0),
-        ("proxy1", "changed", 250, 0),
-    ]
-    assert [one["jobs"] for one in found["hosts"]] == [2, 1]
-    assert "it was ended by force" in errors.decode()
-    assert "trying to reach it again" in errors.decode()
-    assert [(one.counts().todo, one.counts().unreadable) for one in (server, proxy)] == [(0, 0), (0, 0)]
-    assert [len(jobs(site, host)) for host in site.pulps] == [1, 0]  # of the killed one the log is kept
-
-
-def test_a_killed_regctl_is_ended_gently_by_abort_and_resumed(site: PulpSite) -> None:
-    server, proxy = site.pulps.values()
-    process = site.start(*PREPARE)
-    under_way(server, 20)
-    under_way(proxy, 20, 250)
-    process.kill()
-    process.communicate()
-    ours = {host: driver(site, host) for host in site.pulps}
-
-    aborted = site.ok("content", "prepare", "--abort")
-    assert sorted(one["host"] for one in aborted["hosts"]) == ["proxy1", "server"]
-    left = {host: one.counts().todo for host, one in site.pulps.items()}
-    assert all(0 < count < 250 for count in left.values())
-    assert all(not Path(f"/proc/{pid}").exists() for pid in ours.values())
-    assert site.ok("content", "prepare", "--abort")["result"] == "nothing-to-do"
-
-    resumed = site.ok("run", "resume", "--yes")
-    assert (resumed["state"], [one["result"] for one in resumed["hosts"]]) == ("done", ["changed", "changed"])
-    assert [(one.counts().todo, one.counts().unreadable) for one in (server, proxy)] == [(0, 0), (0, 0)]
-    assert {host: len(jobs(site, host)) for host in site.pulps} == {SERVER: 1, "proxy1": 1}
-
-
+@pytest.mark.soak
 def test_abort_ends_a_living_one_as_interrupted_and_the_same_command_goes_on(
     pulp_lab: PulpLab, tmp_path: Path
 ) -> None:
@@ -179,7 +176,7 @@ def test_abort_ends_a_living_one_as_interrupted_and_the_same_command_goes_on(
         out, _ = process.communicate(timeout=60)
         [host] = json.loads(out)["hosts"]
         assert (process.returncode, host["result"]) == (130, "stopped")
-        assert (host["done"] % 20, host["done"] + host["remaining"]) == (0, 250)
+        assert (host["done"] % 10, host["done"] + host["remaining"]) == (0, 250)
         assert site.pulps[SERVER].counts().todo == host["remaining"]
 
         [host] = site.ok("content", "prepare", "--yes")["hosts"]
@@ -276,3 +273,53 @@ def test_each_fault_on_each_side(pulp_lab: PulpLab, tmp_path: Path, fault: str, 
             site.ok("content", "prepare", "--yes")
         assert [(one.counts().todo, one.counts().unreadable) for one in pulps.values()] == [(0, 0), (0, 0)]
         assert site.ok("content", "prepare", "--yes")["result"] == "nothing-to-do"
+
+
+@pytest.mark.soak
+def test_a_run_that_is_backed_out_or_abandoned_leaves_nothing_half_done(
+    pulp_lab: PulpLab, tmp_path: Path
+) -> None:
+    with PulpSite(tmp_path / "site", pulp_lab.clone(MANY), overlay=ALWAYS) as site:
+        server = site.pulps[SERVER]
+
+        def cut_short() -> str:
+            before = server.counts().todo
+            process = site.start("content", "prepare", "--yes", "--chunk", "2", "--rate", "2")
+            under_way(server, 2, before)
+            process.kill()
+            process.communicate()
+            [run] = [one["id"] for one in site.ok("run", "list", "--open")["runs"]]
+            return str(run)
+
+        run = cut_short()
+        back = site.regctl("run", "resume", run, "--leave-only", "--yes")
+        assert (back.exit_code, back.json["state"]) == (0, "interrupted"), str(back)
+        left = server.counts()
+        assert (0 < left.todo < 250, left.unreadable) == (True, 0)
+        time.sleep(1.0)
+        assert server.counts() == left  # its job was ended, after its chunk
+
+        run = cut_short()
+        site.ok("run", "abandon", run, "--reason", "test", "--leave-open-scopes")
+        # its job goes on: another one is kept out, and --abort finds it although no run is open
+        second = site.regctl("content", "prepare", "--yes")
+        assert (second.exit_code, second.json["result"]) == (5, "locked"), str(second)
+        assert [one["run"] for one in site.ok("content", "prepare", "--abort")["hosts"]] == [run]
+        assert site.ok("content", "prepare", "--yes")["hosts"][0]["remaining"] == 0
+        assert (server.counts().todo, server.counts().unreadable) == (0, 0)
+
+
+@pytest.mark.soak
+def test_twelve_hundred_and_six_hundred_by_one_command(pulp_lab: PulpLab, tmp_path: Path) -> None:
+    server = pulp_lab.clone(Seed(images=1140, lists=60, repositories=5))
+    proxy = pulp_lab.clone(Seed(images=570, lists=30, repositories=3, seed=2))
+    with PulpSite(tmp_path / "site", server, {"proxy1": proxy}, overlay=ALWAYS) as site:
+        found = site.ok("content", "prepare", "--yes", timeout=600)
+        assert [(one["done"], one["remaining"], one["result"]) for one in found["hosts"]] == [
+            (1200, 0, "changed"),
+            (600, 0, "changed"),
+        ]
+        assert [(one.counts().todo, one.counts().unreadable) for one in (server, proxy)] == [(0, 0), (0, 0)]
+        again = site.ok("content", "prepare", "--yes")
+        assert (again["result"], again["run"], again["remaining"]) == ("nothing-to-do", "", 0)
+        assert len(site.ok("run", "list")["runs"]) == 1

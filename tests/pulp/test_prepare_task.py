@@ -30,10 +30,8 @@ def without_text(pulp: PulpUnderTest) -> int:
     return int(pulp.query("SELECT count(*) FROM container_manifest WHERE coalesce(data, '') = ''")[0][0])
 
 
-OTHERS = [pytest.param(line, marks=pytest.mark.soak) for line in ("20", "27")]
-
-
-@pytest.mark.parametrize("line", ["24", *OTHERS])
+@pytest.mark.soak
+@pytest.mark.parametrize("line", ["20", "24", "27"])
 def test_a_killed_one_is_closed_by_the_next(
     pulp_labs: Callable[[str], PulpLab], line: str, tmp_path: Path
 ) -> None:
@@ -71,6 +69,7 @@ say("end", state=state, done=work.done, failures=sorted(set(work.failed.values()
 """
 
 
+@pytest.mark.soak
 def test_what_would_leave_neither_text_nor_file_is_not_committed(pulp_lab: PulpLab) -> None:
     """Code of Pulp that forgets to save: the proof before the commit finds it out."""
     pulp = pulp_lab.clone(SEED)
