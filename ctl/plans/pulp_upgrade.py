@@ -125,6 +125,8 @@ def _content_row(facts: PulpFacts, host: PulpHost, stands: Sequence[PulpBlock]) 
 
     if host.remaining is None:
         note = "its release brings no fields for it yet"
+        if host.pending or host.history:
+            note = "its fields come with its migrations"
         stops = not facts.target_serves and host.total
         return row("blocked" if stops else "not-applicable", f"{host.total:,} manifests", note)
     if not host.remaining:

@@ -24,6 +24,7 @@ class PulpHost:
     seconds: float | None = None  # that preparing takes; None: nobody can tell
     pending: tuple[str, ...] = ()  # migrations of the installed release that are not applied
     history: str = ""  # why its migrations contradict each other
+    remedy: str = ""  # what to do about that
     newer: tuple[str, ...] = ()  # migrations of a newer release than the installed one
     live: tuple[str, ...] = ()  # processes that live and run another release than the installed one
     services: tuple[str, ...] = ()  # of the site, in the order they start in

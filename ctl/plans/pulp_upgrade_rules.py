@@ -70,7 +70,7 @@ def _release_blocked(facts: PulpFacts, host: PulpHost) -> Iterator[PulpBlock]:
 def _schema_blocked(facts: PulpFacts, host: PulpHost) -> Iterator[PulpBlock]:
     where = host.host
     if host.history:
-        yield PulpBlock(where, f"{where}: {host.history}", "regctl database migrate plan says how to go on")
+        yield PulpBlock(where, f"{where}: {host.history}", host.remedy)
     if host.newer:
         yield PulpBlock(
             where,
@@ -90,6 +90,16 @@ def _content_blocked(facts: PulpFacts, host: PulpHost) -> Iterator[PulpBlock]:
     """The target fails on what is not prepared: with work left it waits, whatever else is accepted."""
     where, here = host.host, is_done(host, facts.target)
     fails = "fail now" if here else f"would fail on {facts.target}"
+    if host.remaining is None and (host.pending or host.history):
+        if host.total:
+            yield PulpBlock(
+                where,
+                f"{where}: its {host.total:,} manifests can be prepared once its schema is migrated: pulls "
+                f"of them {fails}",
+                f"then: regctl content prepare {facts.registry} --host {where} --to {facts.target}",
+                content=True,
+            )
+        return
     if host.remaining is None:
         if host.total:
             yield PulpBlock(

@@ -70,9 +70,10 @@ def _host(node: PulpNode, survey: HostSurvey, schema: HostSchema | RegctlError, 
     if away or isinstance(schema, RegctlError):
         return PulpHost(node.host, node.role, unreachable=away, services=services)
     container, core = survey.container, survey.core
-    history = ""
+    history = remedy = ""
     if schema.code is None:
-        history = explained_history(schema.why, schema.newest, schema.versions).message
+        failure = explained_history(schema.why, schema.newest, schema.versions)
+        history, remedy = failure.message, failure.hint
     return PulpHost(
         node.host,
         node.role,
@@ -86,6 +87,7 @@ def _host(node: PulpNode, survey: HostSurvey, schema: HostSchema | RegctlError, 
         survey.estimated_seconds,
         schema.pending,
         history,
+        remedy,
         schema.newer,
         tuple(f"{one.kind} {one.name}" for one in schema.strangers),
         services,

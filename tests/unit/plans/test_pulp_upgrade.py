@@ -117,6 +117,12 @@ def test_a_release_without_the_fields_cannot_be_left_behind_in_one_step() -> Non
     assert blocks(plan(facts(replace(first, total=0)))) == []  # there is nothing to lose
 
 
+def test_what_waits_for_its_own_schema_is_not_called_impossible() -> None:
+    made = plan(facts(replace(READY, remaining=None, unserved=None, pending=("container.0039_x",))))
+    assert made.blocked[1].message.startswith("server: its 100 manifests can be prepared once its schema")
+    assert made.next == "regctl database migrate up --registry katello --node server"
+
+
 @pytest.mark.parametrize(
     ("host", "words"),
     [
