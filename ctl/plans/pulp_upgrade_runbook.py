@@ -16,10 +16,10 @@ def runbook(facts: PulpFacts, host: PulpHost) -> tuple[str, ...]:
     after = bool(facts.brings)
     steps = [
         "keep a backup of its database and of its media folder, of one moment: nothing takes migrations back",
-        f"stop, in this order: {_order(host, stopping=True)}; PostgreSQL stays up",
+        _services(facts.registry, host, stopping=True) + "; PostgreSQL stays up",
         f"install pulp-container {facts.target}{core}, and every other plugin in a release for that pulpcore",
         f"regctl database migrate up --registry {facts.registry} --node {host.host}",
-        f"start, in this order: {_order(host, stopping=False)}",
+        _services(facts.registry, host, stopping=False),
         f"regctl content status {facts.registry} --host {host.host}",
     ]
     if after:
@@ -28,7 +28,10 @@ def runbook(facts: PulpFacts, host: PulpHost) -> tuple[str, ...]:
     return tuple(steps)
 
 
-def _order(host: PulpHost, *, stopping: bool) -> str:
+def _services(registry: str, host: PulpHost, *, stopping: bool) -> str:
+    verb = "stop" if stopping else "start"
     if host.services:
-        return ", ".join(reversed(host.services) if stopping else host.services)
-    return "workers, content app, API" if stopping else "API, content app, workers"
+        order = ", ".join(reversed(host.services) if stopping else host.services)
+        return f"regctl service {verb} {registry}/{host.host}, which is in this order: {order}"
+    order = "workers, content app, API" if stopping else "API, content app, workers"
+    return f"{verb}, in this order: {order}"

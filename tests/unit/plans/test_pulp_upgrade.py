@@ -53,10 +53,10 @@ def test_a_host_that_is_prepared_may_be_upgraded_and_the_rest_is_by_hand_in_orde
         next(number for number, one in enumerate(steps) if words in one)
         for words in (
             "backup",
-            "stop, in this order: worker, content, api",
+            "regctl service stop katello/server, which is in this order: worker, content, api",
             "install pulp-container 2.27.14 with pulpcore 3.105.*",
             "regctl database migrate up --registry katello --node server",
-            "start, in this order: api, content, worker",
+            "regctl service start katello/server, which is in this order: api, content, worker",
         )
     ]
     assert order == sorted(order)
