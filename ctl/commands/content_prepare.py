@@ -68,6 +68,10 @@ if TYPE_CHECKING:
     help="Also where it saves less downtime than content.worth_minutes of the site.",
 )
 @click.option(
+    "--skip", multiple=True, metavar="CHECK", help="Pass over a check by its name: package-manager."
+)
+@click.option("--skip-reason", default="", metavar="WHY", help="Why a check is passed over; journaled.")
+@click.option(
     "--abort", is_flag=True, help="End what is at work, begun from wherever: after the manifests at work."
 )
 @pass_context
@@ -83,6 +87,8 @@ def prepare(
     max_fail: int,
     to: str | None,
     although_short: bool,
+    skip: tuple[str, ...],
+    skip_reason: str,
     abort: bool,
 ) -> None:
     """Prepare the old content of REGISTRY, while it serves: only what is left, in small transactions.
@@ -95,7 +101,7 @@ def prepare(
     from ctl.commands.content_options import pulp_name, release
     from ctl.errors import UsageError
     from ctl.steps.content_prepare_report import prepare_report
-    from ctl.steps.content_recipe import Asked, content_recipe, not_needed
+    from ctl.steps.content_recipe import Asked, content_recipe, not_needed, without_idle
     from ctl.steps.content_survey import survey
 
     name = pulp_name(context, registry)
@@ -106,7 +112,8 @@ def prepare(
         return
     asked = Asked(rate, load, chunk, canary, at_once, max_fail, release(to), although_short)
     surveys = survey(context.world, name, hosts)
-    run = context.run(content_recipe(context.world, name, surveys, asked))
+    recipe = content_recipe(context.world, name, surveys, asked)
+    run = context.run(recipe, skip=without_idle(recipe, skip), skip_reason=skip_reason)
     why = not_needed(context.world, name, surveys, asked) if not run.id else ""
     context.show(prepare_report(name, surveys, run, rate=rate, not_needed=why))
 

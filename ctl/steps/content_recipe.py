@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ctl.recipes.codec import places
 from ctl.recipes.model import Across, Do, Recipe, Row, Within
 from ctl.steps.abort_content import at_work
 from ctl.steps.content_around import after, around, before, scopes
 from ctl.steps.content_left import estimate
 from ctl.steps.content_worth import NotWorth, worth
+from ctl.steps.packages_rest import CHECK, PackagesRest
 from ctl.steps.prepare_content import PrepareContent
 from ctl.steps.reindex_content import ReindexContent, reindex_owed
 
@@ -79,6 +81,12 @@ def not_needed(world: World, name: str, surveys: Sequence[HostSurvey], asked: As
     if judged.needed or reindex_owed(world, name) or at_work(world, name, [one.host for one in surveys]):
         return ""
     return judged.why
+
+
+def without_idle(recipe: Recipe, skip: Sequence[str]) -> tuple[str, ...]:
+    """Leave the check of packages out of what is passed over where no host is worked on: it is not made."""
+    looks = any(isinstance(place.step, PackagesRest) for place in places(recipe.items))
+    return tuple(skip) if looks else tuple(name for name in skip if name != CHECK)
 
 
 def _row(world: World, name: str, node: PulpNode, one: HostSurvey, asked: Asked) -> Row:

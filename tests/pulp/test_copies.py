@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from tests.support.pulp import PulpLab, PulpUnderTest, Seed
-from tests.support.pulp_asks import ask_several
+from tests.support.pulp_asks import Ask, ask_several
 
 HELD = Seed(images=10, lists=2, repositories=1, damage={"manifest_file_missing": 1, "lost": 1})
 _LINKS = """
 SELECT l.pulp_id, l.content_id, l.artifact_id, l.relative_path, l.pulp_created, l.pulp_last_updated
 FROM core_contentartifact l JOIN container_manifest m ON m.content_ptr_id = l.content_id ORDER BY 1
 """
-PREPARE = ("prepare", {"chunk": 5})
+PREPARE: Ask = ("prepare", {"chunk": 5})
 Held = tuple[PulpUnderTest, Any, Any, Path]
 
 

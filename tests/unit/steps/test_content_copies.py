@@ -12,6 +12,7 @@ from ctl.config.pulp import ContentWork, PulpNode
 from ctl.errors import CommandFailedError, Outcome, RefusedError, RegctlError
 from ctl.hosts.base import Command
 from ctl.recipes.model import Problem, Target
+from ctl.report.model import Table
 from ctl.steps.content_copies import ROOM, copies_report, copy_name
 from ctl.steps.content_survey import HostSurvey
 from ctl.steps.demand_pulp import DemandQuietPulp
@@ -192,8 +193,7 @@ def test_all_hosts_stand_in_the_list_of_copies() -> None:
     listed = {"folder": "/kept", "copies": [whole]}
     assert copies_report("katello", [("a", listed)]).outcome is Outcome.OK
     found = copies_report("katello", [("a", {**listed, "copies": [whole, broken]})])
-    assert (found.outcome, [row[-1] for row in found.blocks[0].rows]) == (
-        Outcome.WARNING,
-        ["whole", "damaged"],
-    )  # type: ignore[union-attr]
+    (table,) = found.blocks
+    assert isinstance(table, Table)
+    assert (found.outcome, [row[-1] for row in table.rows]) == (Outcome.WARNING, ["whole", "damaged"])
     assert copies_report("katello", [("a", listed), ("b", "no route")]).outcome is Outcome.UNREACHABLE

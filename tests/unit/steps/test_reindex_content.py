@@ -22,10 +22,10 @@ class Here:
 
     def __init__(self, folder: Path, *, server: bool = True) -> None:
         self.calls, self.code = 0, 0
-        program = {"manager": "/m", "settings_file": "/s"}
+        reindex = ("work",) if server else None
         nodes = (
-            PulpNode(host="server", role="server", reindex=("work",) if server else None, **program),
-            PulpNode(host="proxy", role="proxy", **program),
+            PulpNode(host="server", role="server", manager="/m", settings_file="/s", reindex=reindex),
+            PulpNode(host="proxy", role="proxy", manager="/m", settings_file="/s"),
         )
         site = SimpleNamespace(
             pulps={"katello": SimpleNamespace(nodes=nodes)},
