@@ -94,7 +94,8 @@ def test_what_the_stock_command_broke_is_linked_again_and_prepared(pulp_lab: Pul
         assert {(content, artifact, path) for _, content, artifact, path in links(pulp)} == before
         assert pulp.counts().unreadable == 0
 
-        site.ok("content", "prepare", "katello", "--although-short", "--yes")
+        code, answers = pulp.ask("prepare")
+        assert (code, answers[-1]["remaining"]) == (0, 0)
         verified = site.ok("content", "verify", "katello")
         assert [(one["remaining"], one["broken"], one["problems"]) for one in verified["hosts"]] == [
             (0, 0, [])
