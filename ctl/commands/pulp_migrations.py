@@ -53,7 +53,7 @@ def up(context: Context, name: str, node: str | None, timeout: int) -> None:
 
     nodes = pulp_nodes(context.world, name, (node,) if node else ())
     rows = tuple(
-        Row(one.host, (Do(MigratePulp(registry=name, host_name=one.host, timeout_seconds=timeout)),))
+        Row(one.host, (Do(MigratePulp(pulp=name, host_name=one.host, timeout_seconds=timeout)),))
         for one in nodes
     )
     recipe = Recipe(

@@ -54,7 +54,7 @@ class MigratePulp(Step):
     middle, the job is found again by its id; a single migration is all there or not at all.
     """
 
-    registry: str
+    pulp: str
     host_name: str
     timeout_seconds: float = Field(default=7200.0, gt=0)  # of the program; what it applied until then stays
     reconnect_seconds: float = Field(default=120.0, ge=0)  # how long a break of the connection is bridged
@@ -64,7 +64,7 @@ class MigratePulp(Step):
 
     def title(self) -> str:
         """Say in a few words what it does and to what."""
-        return f"migrate the schema of {self.registry} on {self.host_name}"
+        return f"migrate the schema of {self.pulp} on {self.host_name}"
 
     def host(self) -> str:
         """Name the host that it works on."""
@@ -90,7 +90,7 @@ class MigratePulp(Step):
         yield from busy(found)
         yield from api_answers(here.world, found)
         yield from running_services(here, found)
-        yield from already_migrating(here.world, pulp_node(here.world, self.registry, self.host_name))
+        yield from already_migrating(here.world, pulp_node(here.world, self.pulp, self.host_name))
 
     def preview(self, here: Target) -> Preview:
         """List what would be applied, in order."""
@@ -111,7 +111,7 @@ class MigratePulp(Step):
             self._failed(here, pending, figures)
         follows = content_follows(pending)
         if follows:
-            text = f"{self.host_name}: it brings fields of the content: regctl content status {self.registry}"
+            text = f"{self.host_name}: it brings fields of the content: regctl content status {self.pulp}"
             here.run.emit(Message(text))
         # That nothing of it is left is what `verify` proves.
         return StepReport({**self._named(), "applied": list(pending), "content_follows": follows, **figures})
@@ -144,21 +144,21 @@ class MigratePulp(Step):
     # -- inside ----------------------------------------------------------------------------------
 
     def _look(self, here: Target) -> HostSchema:
-        return look(here.world, self.registry, self.host_name)
+        return look(here.world, self.pulp, self.host_name)
 
     def _notes(self, here: Target) -> Mapping[str, Json]:
         return here.run.notes(_NAME)
 
     def _named(self) -> dict[str, Json]:
         return {
-            "database": f"{self.registry}/{self.host_name}",
-            "registry": self.registry,
+            "database": f"{self.pulp}/{self.host_name}",
+            "registry": self.pulp,
             "host": self.host_name,
         }
 
     def _run(self, here: Target, notes: Mapping[str, Json]) -> dict[str, Json]:
         """Run it under an id that is journaled before, and journal how it ended."""
-        node = pulp_node(here.world, self.registry, self.host_name)
+        node = pulp_node(here.world, self.pulp, self.host_name)
         if noted := str(notes.get("job", "")):
             following = self._following(here, noted, float(str(notes["began"])), begun=True)
         else:
@@ -182,7 +182,7 @@ class MigratePulp(Step):
 
     def _failed(self, here: Target, pending: Sequence[str], figures: Mapping[str, Json]) -> None:
         """Raise with why it did not end well, and with what is applied all the same."""
-        where = f"{self.registry} on {self.host_name}"
+        where = f"{self.pulp} on {self.host_name}"
         try:
             left = self._look(here).pending
         except RegctlError as error:

@@ -19,7 +19,7 @@ from ctl.steps.migrate_pulp import MigratePulp
 from ctl.steps.pulp_schema import SESSION, look
 from tests.unit.steps.test_pulp_schema import NODE
 
-STEP = MigratePulp(registry="katello", host_name="a")
+STEP = MigratePulp(pulp="katello", host_name="a")
 TWO = ["core.0131_x", "container.0042_add_manifest_nature_field"]
 
 
