@@ -48,11 +48,8 @@ def test_who_did_the_first_release_runs_only_the_second_and_who_skipped_it_runs_
         assert hosts["proxy1"] == {**everything, "artifactless-config-blobs": None}
 
         site.ok("content", "prepare", NAME, "--yes")
-        after = site.ok("content", "status")
-        assert [one["pre_migrations"] for one in after["hosts"]] == [
-            {**NONE, "artifactless-config-blobs": None}
-        ] * 2
 
+    assert (server.counts().todo, proxy.counts().todo) == (0, 0)
     found = differences(server.manifests(), proxy.manifests())
     assert {name for _, name, _, _ in found} == {
         "labels"
