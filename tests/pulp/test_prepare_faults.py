@@ -323,3 +323,40 @@ def test_twelve_hundred_and_six_hundred_by_one_command(pulp_lab: PulpLab, tmp_pa
         again = site.ok("content", "prepare", "--yes")
         assert (again["result"], again["run"], again["remaining"]) == ("nothing-to-do", "", 0)
         assert len(site.ok("run", "list")["runs"]) == 1
+
+
+@pytest.mark.soak
+def test_hosts_that_are_done_undone_and_out_of_reach_each_get_their_word(
+    pulp_lab: PulpLab, tmp_path: Path
+) -> None:
+    done = Seed(images=120, varied=False, prepared=120)
+    proxies = {"proxy1": pulp_lab.clone(done), "proxy2": pulp_lab.clone(FEW)}
+    with PulpSite(tmp_path / "site", pulp_lab.clone(FEW), proxies, overlay=ALWAYS) as site:
+        site.sshds["proxy2"].stop()
+        refused = site.regctl("content", "prepare", "--yes")
+        assert refused.exit_code == 7, str(refused)
+        assert site.pulps[SERVER].counts().todo == 120  # nothing was begun anywhere
+        assert [one["result"] for one in refused.json["hosts"]] == [
+            "not-attempted",
+            "not-applicable",
+            "unreachable",
+        ]
+
+        planned = site.regctl("content", "prepare", "--dry-run", "--max-fail", "1", "--rate", "40")
+        hosts = planned.json["hosts"]
+        assert [one["result"] for one in hosts] == ["not-attempted", "not-applicable", "unreachable"]
+        assert hosts[0]["remaining"] == 120
+        assert hosts[0]["estimated_seconds"] >= 3.0  # 120 at 40 a second
+        assert (hosts[1]["estimated_seconds"], hosts[2]["estimated_seconds"]) == (0.0, None)
+        assert site.pulps[SERVER].counts().todo == 120
+
+        found = site.regctl("content", "prepare", "--yes", "--max-fail", "1")
+        assert found.exit_code == 7, str(found)
+        assert [one["result"] for one in found.json["hosts"]] == [
+            "changed",
+            "not-applicable",
+            "unreachable",
+        ]
+        assert site.pulps[SERVER].counts().todo == 0
+        assert jobs(site, "proxy1") == {}
+        assert not (site.sshds["proxy1"].root / "state").exists()  # nothing was written there
