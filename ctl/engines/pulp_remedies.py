@@ -101,6 +101,13 @@ def remedy(one: Broken, version: Version | None, registry: str, host: str) -> Re
     if pushed:
         return _pushed(one, registry, host, _names(pushed))
     names = _names(current)
+    if one.reason == "lost":
+        return Remedy(
+            "push-again",
+            f"{names} has no remote: push the same image to any repository of its domain, which brings its file "
+            "back; where nobody has that image, delete it",
+            f"regctl content repair {registry} --host {host}",
+        )
     return Remedy(
         "copy-again",
         f"{names} has no remote: mend it in the repository that it was copied from, or remove it there and "
@@ -129,23 +136,19 @@ def _synced(one: Broken, version: Version | None, names: str, prepare: str) -> R
 
 
 def _pushed(one: Broken, registry: str, host: str, names: str) -> Remedy:
+    what = _tags(one) or f"{one.digest} of {names}"
+    anew = f"delete {what}, have orphans cleaned up when all else is done, and push it again"
     if one.reason in _OF_FILES:
         return Remedy(
             "restore-file",
-            f"bring the file {one.file} back from a backup; else delete {_tags(one)} from {names}, have "
-            "orphans cleaned up when all else is done, and push again",
+            f"bring the file {one.file} back from a backup; else {anew}",
             f"regctl content prepare {registry} --host {host}",
         )
-    if one.reason in ("config-not-stored", "odd-shape"):
-        return Remedy(
-            "push-again",
-            f"delete {_tags(one)} from {names}, have orphans cleaned up when all else is done, and push it "
-            "again",
-        )
+    if one.reason != "lost":
+        return Remedy("push-again", anew)
     return Remedy(
         "push-again",
-        f"push {_tags(one)} to {names} again, which brings its file back; where nobody has that image, "
-        "delete it",
+        f"push {what} again, which brings its file back; where nobody has that image, delete it",
         f"regctl content repair {registry} --host {host}",
     )
 
@@ -156,7 +159,4 @@ def _names(shown: Sequence[Shown]) -> str:
 
 
 def _tags(one: Broken) -> str:
-    return (
-        ", ".join(one.tags[:3]) + (f" and {len(one.tags) - 3} more" if len(one.tags) > 3 else "")
-        or one.digest
-    )
+    return ", ".join(one.tags[:3]) + (f" and {len(one.tags) - 3} more" if len(one.tags) > 3 else "")

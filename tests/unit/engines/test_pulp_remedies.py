@@ -39,7 +39,9 @@ def action(reason: str, repositories: tuple[Shown, ...], version: Version | None
         ("lost", SYNCED, OLD, "sync"),
         ("lost", SYNCED, NEW, "sync"),
         ("lost", (*PUSHED, *SYNCED), NEW, "sync"),  # the row is one: a sync mends it for both
-        ("lost", LOCAL, NEW, "copy-again"),
+        ("lost", LOCAL, NEW, "push-again"),
+        ("manifest-unreadable", LOCAL, NEW, "copy-again"),
+        ("not-stored", PUSHED, NEW, "push-again"),
         ("not-stored", SYNCED, NEW, "sync"),
         ("config-not-stored", SYNCED, OLD, "sync-immediate"),
         ("config-not-stored", SYNCED, NEW, "sync"),
