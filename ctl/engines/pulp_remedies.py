@@ -104,8 +104,8 @@ def remedy(one: Broken, version: Version | None, registry: str, host: str) -> Re
     if one.reason == "lost":
         return Remedy(
             "push-again",
-            f"{names} has no remote: push the same image to any repository of its domain, which brings its file "
-            "back; where nobody has that image, delete it",
+            f"{names} has no remote: push the same image to any repository of its domain, which brings its "
+            "file back; where nobody has that image, delete it",
             f"regctl content repair {registry} --host {host}",
         )
     return Remedy(
