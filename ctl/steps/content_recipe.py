@@ -53,7 +53,8 @@ def content_recipe(world: World, name: str, surveys: Sequence[HostSurvey], asked
     if why := not_needed(world, name, surveys, asked):
         return Recipe(NAME, (Do(NotWorth(pulp=name, why=why)),), locks, title=why)
     nodes = {node.host: node for node in world.pulp(name).nodes}
-    rows = tuple(_row(world, name, nodes[one.host], one, asked) for one in surveys)
+    earlier = {one.host: one.job for one in at_work(world, name)}
+    rows = tuple(_row(world, name, nodes[one.host], one, asked, earlier.get(one.host, "")) for one in surveys)
     across = Across(rows, canary=asked.canary, at_once=asked.at_once, max_fail=asked.max_fail)
     todo = sum(one.doable for one in surveys)
     hosts = sum(bool(one.doable) for one in surveys)
@@ -89,7 +90,7 @@ def without_idle(recipe: Recipe, skip: Sequence[str]) -> tuple[str, ...]:
     return tuple(skip) if looks else tuple(name for name in skip if name != CHECK)
 
 
-def _row(world: World, name: str, node: PulpNode, one: HostSurvey, asked: Asked) -> Row:
+def _row(world: World, name: str, node: PulpNode, one: HostSurvey, asked: Asked, earlier: str) -> Row:
     """Return what is done on one host; its scopes are left before the row ends, whatever happens."""
     pulp = world.pulp(name)
     work = PrepareContent(
@@ -100,7 +101,7 @@ def _row(world: World, name: str, node: PulpNode, one: HostSurvey, asked: Asked)
         rate=asked.rate,
         load=asked.load,
         patience_seconds=pulp.content.patience_seconds,
-    ).surveyed(one)
+    ).surveyed(one, earlier)
     if not one.doable and not one.unreachable:
         return Row(node.host, (Do(work), after(name, node)))
     held, body = scopes(world, name, node), around(name, node, work, one)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
@@ -54,10 +55,15 @@ class PrepareContent(Step):
     retries: ClassVar[int] = 0
 
     _looked: HostSurvey | None = PrivateAttr(None)
+    _earlier: str = PrivateAttr("")
 
-    def surveyed(self, one: HostSurvey | None) -> Self:
-        """Have checks and preview use what is known already; no argument, so in no journal."""
-        self._looked = one
+    def surveyed(self, one: HostSurvey | None, earlier: str = "") -> Self:
+        """Have checks and preview use what is known already; no argument, so in no journal.
+
+        `earlier` is a job that an earlier run began. Where it is still at work it is followed, with its own
+        limits, and nothing is begun beside it.
+        """
+        self._looked, self._earlier = one, earlier
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -79,7 +85,10 @@ class PrepareContent(Step):
     def check(self, here: Target) -> Iterator[Problem]:
         """Say what stands in the way; within the run the program itself looks, and loses nothing."""
         if not here.run.id and not self._waits(here):
-            yield from hindrances(self._look(here.world), self.way)
+            one = self._look(here.world)
+            if one.preparing and self._goes_on(here):
+                one = replace(one, preparing=False)  # it is ours: it is followed
+            yield from hindrances(one, self.way)
 
     def observe(self, here: Target) -> Before:
         """Note how much there was to do."""
@@ -143,6 +152,10 @@ class PrepareContent(Step):
         """Follow the job, begin another one where it was ended by force; return the figures of its end."""
         killed, done, seconds = 0, 0, 0.0
         job, began = str(notes.get("job", "")), float(str(notes.get("began", 0.0)))
+        if not job and self._goes_on(here):
+            job, began = self._earlier, Following.clock()
+            here.run.note(job=job, began=began, host=self.host_name, pulp=self.pulp)
+            here.run.emit(Message(f"[{self.host_name}] what an earlier run began is still at work: followed"))
         taken_up = bool(job)
         while True:
             if not job:
@@ -164,6 +177,9 @@ class PrepareContent(Step):
             if here.run.stopping():
                 raise InterruptedRunError(f"stopped before it was begun again on {self.host_name}")
             job, taken_up = "", False
+
+    def _goes_on(self, here: Target) -> bool:
+        return bool(self._earlier) and here.world.host(self.host_name).job(self._earlier).state == "running"
 
     def _named(self, here: Target) -> str:
         """Journal an id that no other job has, before anything begins under it."""

@@ -301,10 +301,17 @@ def test_a_run_that_is_backed_out_or_abandoned_leaves_nothing_half_done(
 
         run = cut_short()
         site.ok("run", "abandon", run, "--reason", "test", "--leave-open-scopes")
-        # its job goes on: another one is kept out, and --abort finds it although no run is open
-        second = site.regctl("content", "prepare", "--yes")
+        # its job goes on: a regctl that knows nothing of it is kept out
+        stranger = ("--state-dir", str(tmp_path / "elsewhere"))
+        second = site.regctl(*stranger, "content", "prepare", "--yes")
         assert (second.exit_code, second.json["result"]) == (5, "locked"), str(second)
-        assert [one["run"] for one in site.ok("content", "prepare", "--abort")["hosts"]] == [run]
+        # ours follows it, and begins no other one
+        with site.start("content", "prepare", "--yes") as process:
+            assert process.stderr is not None
+            assert any(b"is still at work: followed" in line for line in process.stderr)
+            assert len(jobs(site, SERVER)) == 2  # the one that was backed out, and this one
+            assert len(site.ok("content", "prepare", "--abort")["hosts"]) == 1
+            assert process.wait(60) == 130
         assert site.ok("content", "prepare", "--yes")["hosts"][0]["remaining"] == 0
         assert (server.counts().todo, server.counts().unreadable) == (0, 0)
 
