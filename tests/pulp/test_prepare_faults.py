@@ -132,6 +132,7 @@ def test_one_command_goes_on_after_a_kill_there_and_across_a_broken_connection(
             (one["host"], one["result"], one["done"], one["remaining"], one["jobs"])
             for one in json.loads(out)["hosts"]
         ] == [("server", "changed", 120, 0, 2), ("proxy1", "changed", 120, 0, 1)]
+        assert all(0 < one["rate_per_second"] <= 55 for one in json.loads(out)["hosts"])  # --rate 50
         assert "it was ended by force" in errors.decode()
         assert "trying to reach it again" in errors.decode()
         assert [(one.counts().todo, one.counts().unreadable) for one in (server, proxy)] == [(0, 0), (0, 0)]

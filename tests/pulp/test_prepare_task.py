@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ctl.engines.pulp import question
+from ctl.engines.pulp import answers, question
 from tests.support.preparing import MID_RUN, kill
 from tests.support.pulp import PulpLab, PulpUnderTest, Seed
 from tests.support.waiting import wait_until
@@ -83,3 +83,31 @@ def test_what_would_leave_neither_text_nor_file_is_not_committed(pulp_lab: PulpL
     assert (found["state"], found["done"], found["failed"]) == ("done", 0, 120)
     assert found["failures"] == ["Unsafe: Pulp's own code would leave 1 with neither text nor file"]
     assert pulp.counts().unreadable == 0
+
+
+@pytest.mark.soak
+def test_cancelled_in_pulp_it_ends_after_its_chunk(pulp_lab: PulpLab, tmp_path: Path) -> None:
+    pulp = pulp_lab.clone(SEED)
+    process = pulp.start("prepare", tmp_path / "log", chunk=10, rate=20)
+    wait_until(lambda: without_text(pulp) < 120, what="the work to be under way", timeout=MID_RUN)
+    pulp.query("UPDATE core_task SET state = 'canceling' WHERE name = 'regctl_content.prepare'")
+    assert process.wait(30) == 6
+    end = list(answers((tmp_path / "log").read_bytes()))[-1]
+    assert (end["state"], end["done"] % 10, end["remaining"]) == ("stopped", 0, 120 - end["done"])
+    assert pulp.ask("prepare")[0] == 0  # and its task, which no worker closed, is in nobody's way
+    assert [state for state, _ in pulp.query(TASKS)] == ["canceled", "completed"]
+
+
+@pytest.mark.soak
+def test_on_a_busy_machine_it_rests_until_it_is_told_to_stop(pulp_lab: PulpLab, tmp_path: Path) -> None:
+    pulp = pulp_lab.clone(SEED)
+    process = pulp.start("prepare", tmp_path / "log", chunk=10, load=0.001)
+
+    def told() -> list[dict[str, object]]:
+        return list(answers((tmp_path / "log").read_bytes()))
+
+    wait_until(lambda: any(one["regctl"] == "resting" for one in told()), what="a rest", timeout=MID_RUN)
+    kill(process.pid, signal.SIGINT)
+    assert process.wait(30) == 6
+    assert (told()[-1]["done"], without_text(pulp)) == (10, 110)
+    assert "the load is" in str(next(one for one in told() if one["regctl"] == "resting")["why"])
