@@ -21,9 +21,11 @@ from tests.support.waiting import wait_until
 
 # The operator's own command: it says that it ran, and looks at what it is told of and what rests meanwhile.
 _REINDEX = """#!{python} -IS
-import os, sys
+import os, sys, time
 with open({told!r}, "a") as file:
     file.write(f"{{os.path.exists({cron!r})}}\\n")
+while os.path.exists({slow!r}):
+    time.sleep(0.1)
 sys.exit(os.path.exists({broken!r}))
 """
 
@@ -34,9 +36,12 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.cron, self.told, self.broken = folder / "orphans", folder / "told", folder / "broken"
         self.cron.write_text("0 3 * * 0 pulp true\n")
+        self.slow = folder / "slow"
         program = folder / "reindex"
-        facts = {"told": str(self.told), "cron": str(self.cron), "broken": str(self.broken)}
-        program.write_text(_REINDEX.format(python=sys.executable, **facts))
+        facts = {"told": self.told, "cron": self.cron, "broken": self.broken, "slow": self.slow}
+        program.write_text(
+            _REINDEX.format(python=sys.executable, **{name: str(path) for name, path in facts.items()})
+        )
         program.chmod(0o755)
         self.nodes = {SERVER: {"reindex": [str(program)]}}
         self.timer = {"host": SERVER, "kind": "cron-file", "path": str(self.cron)}
@@ -66,12 +71,8 @@ def test_the_reindex_follows_new_work_once_while_the_timers_rest(
         place.broken.unlink()
         done = site.regctl("content", "prepare", "--yes")  # nothing is left but the reindex that failed
         assert (done.exit_code, done.json["done"], len(place.runs())) == (0, 0, 2), str(done)
-        done = site.regctl("content", "prepare", "--yes")
-        assert (done.exit_code, done.json["result"], len(place.runs())) == (0, "nothing-to-do", 2)
-
-        (copy,) = site.ok("content", "copies")["hosts"][0]["copies"]
-        assert (copy["rows"], copy["damaged"]) == (6, "")
-        assert os.stat(copy["path"]).st_mode & 0o777 == 0o600
+        (copy,) = (pulp.folder / "state" / "regctl-content").iterdir()  # of the run that had work
+        assert copy.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.soak
@@ -80,14 +81,7 @@ def test_killed_while_timers_rest_all_of_it_comes_back_and_nothing_runs_twice(
 ) -> None:
     """Once among the rows, and once while the reindex is at work."""
     pulp = pulp_lab.clone(Seed(images=200, varied=False))
-    slow = tmp_path / "slow"
-    program = Path(place.nodes[SERVER]["reindex"][0])
-    program.write_text(
-        program.read_text() + f"\nimport time\nwhile os.path.exists({str(slow)!r}): time.sleep(0.1)\n"
-    )
-    text = program.read_text().replace("sys.exit(os.path.exists", "(os.path.exists")
-    program.write_text(text)
-    slow.touch()
+    place.slow.touch()
     overlay = {"maintenance": {"timers": [place.timer]}, "content": {"worth_minutes": 0}}
     with PulpSite(tmp_path / "site", pulp, nodes=place.nodes, overlay=overlay) as site:
         first = site.start("content", "prepare", "--yes", "--chunk", "10", "--rate", "30")
@@ -105,7 +99,7 @@ def test_killed_while_timers_rest_all_of_it_comes_back_and_nothing_runs_twice(
 
         third = site.start("run", "resume", "--yes")
         time.sleep(2.0)
-        slow.unlink()
+        place.slow.unlink()
         out, errors = third.communicate(timeout=120)
         assert (third.returncode, json.loads(out)["state"]) == (0, "done"), errors.decode()
         assert (place.runs(), place.cron.read_text()) == (["False"], "0 3 * * 0 pulp true\n")
