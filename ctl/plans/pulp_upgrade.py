@@ -157,6 +157,11 @@ def _notes(facts: PulpFacts) -> Iterator[str]:
             yield f"{host.host}: pulls of {host.at_risk:,} manifests fail on {host.container}: prepare now"
         if host.stuck and not host.at_risk and not facts.target_serves:
             yield f"{host.host}: {host.stuck} manifests are served, and keep empty fields for ever"
+    if facts.target_repairs and any(host.stuck and host.at_risk for host in facts.hosts):
+        yield (
+            f"a sync with {facts.target} fetches the text of lost manifests again from their upstream; "
+            "what was pushed must be pushed again"
+        )
     if not facts.target_tried:
         yield f"{facts.target} was not run for these rules: it is judged by its package, or like the last one"
     if facts.brings and any(not is_done(host, facts.target) for host in facts.hosts):

@@ -56,7 +56,7 @@ class PulpFacts:
     target_core: str = ""  # the pulpcore that it goes with, in words
     target_serves: bool = True  # whether it serves what is not prepared
     target_tried: bool = True  # whether its line is one that these rules were measured with
-    target_fixed: bool = True
+    target_repairs: bool = False  # whether a sync with it fetches lost text again
     brings: tuple[str, ...] = ()  # pre-migrations that begin with it
     skips: Mapping[str, str] = field(default_factory=dict)  # blocks that are passed over, and why
 

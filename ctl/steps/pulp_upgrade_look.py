@@ -58,7 +58,7 @@ def look(world: World, registry: str, target: Version, skips: Mapping[str, str])
         releases.core_text(target),
         releases.serves_unprepared(target),
         releases.was_tried(target),
-        releases.is_fixed(target),
+        releases.repairs_by_sync(target),
         _brings(hosts, target),
         skips,
     )

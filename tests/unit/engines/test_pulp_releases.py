@@ -31,6 +31,7 @@ def test_what_a_release_serves_and_can_do(case: dict[str, Any]) -> None:
     assert releases.serves_unprepared(version) is case["serves_from_files"]
     assert releases.has_command(version) is case["command"]
     assert releases.is_fixed(version) is not case["stops_without_config_blob"]
+    assert releases.repairs_by_sync(version) is case["sync_brings_lost_text_back"]
 
 
 @pytest.mark.parametrize("case", recorded("pulp-container"))

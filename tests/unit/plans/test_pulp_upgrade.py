@@ -92,6 +92,10 @@ def test_what_is_lost_anyway_may_be_accepted_by_name_and_work_may_not() -> None:
     assert passed.blocked == ()
     assert [(one.name, why) for one, why in passed.passed] == [(BROKEN_NAME, "old test images")]
 
+    mends = plan(facts(BROKEN, target_repairs=True))
+    assert any("a sync with 2.27.14 fetches the text" in note for note in mends.notes)
+    assert len(mends.blocked) == 1
+
     both = replace(BROKEN, remaining=10, doable=7, unserved=10)
     assert blocks(plan(facts(both, skips={BROKEN_NAME: "why"}))) == [("server", "")]
 
