@@ -186,7 +186,7 @@ def clients(lab: PulpLab, seed: Seed, seconds: float) -> dict[str, Any]:
         "at rest": {},
         "while preparing": {"chunk": 200},
         "with --rate 20": {"chunk": 200, "rate": 20},
-        "with --pause-when-load 1.5": {"chunk": 200, "load": 1.5},
+        "with --pause-when-load": {"chunk": 200, "load": -1},  # as it was at rest, and a half
         "at rest again": {},
     }
     found = {}
@@ -201,7 +201,9 @@ def clients(lab: PulpLab, seed: Seed, seconds: float) -> dict[str, Any]:
         with PulpServices(pulp) as services:
             services.set_password()
             during(services, wanted, 3.0)  # the first requests load what all of them need
-            say(f"a client, {name}")
+            if "load" in how:
+                how["load"] = round(os.getloadavg()[0] + 0.5, 1)
+            say(f"a client, {name} {how}")
             found[name] = during(services, wanted, seconds, **how)
         lab.drop(pulp)
     return found
