@@ -40,6 +40,8 @@ def leftovers(failed, limit=200):
 
 def end(work, state, why):
     """Say how it ended, and leave with the exit code that stands for it."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # it is over: what it says must be said whole
     remaining, cache, left = None, "", []
     if state in ("done", "stopped", "busy"):
         try:

@@ -90,8 +90,6 @@ def prepare():
     except Exception as error:
         # Told in the middle of a query the connection is lost, and with it the lock of the task.
         state, why = ("stopped", "") if told else ("failed", f"{type(error).__name__}: {error}"[:300])
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # it is over: what it says must be said whole
     end(work, state, why)
 
 

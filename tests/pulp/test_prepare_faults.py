@@ -49,7 +49,7 @@ def pulp(pulp_lab: PulpLab) -> Iterator[PulpUnderTest]:
 def test_a_second_one_is_kept_out_and_a_hangup_lets_the_chunk_end(
     pulp: PulpUnderTest, tmp_path: Path
 ) -> None:
-    first = pulp.start("prepare", tmp_path / "first", **SLOWLY)
+    first = pulp.start("prepare", tmp_path / "first", chunk=20, rate=20)
     under_way(pulp, 20)
     code, found = pulp.ask("prepare", lock_patience=0.5)
     assert (code, found[-1]["state"], found[-1]["done"]) == (5, "locked", 0)
@@ -121,9 +121,9 @@ def test_one_command_goes_on_after_a_kill_there_and_across_a_broken_connection(
     server, proxy = pulp_lab.clone(FEW), pulp_lab.clone(FEW)
     with PulpSite(tmp_path / "site", server, {"proxy1": proxy}, overlay=ALWAYS) as site:
         process = site.start(*PREPARE)
-        under_way(server, 10, 120)
+        under_way(server, 10, 120, process)
         kill(driver(site, SERVER))
-        under_way(proxy, 10, 120)
+        under_way(proxy, 10, 120, process)
         site.sshds["proxy1"].drop_connections()
         out, errors = process.communicate(timeout=120)
 
@@ -147,7 +147,7 @@ def test_a_killed_regctl_is_ended_gently_by_abort_and_resumed(pulp_lab: PulpLab,
     proxy = pulp_lab.clone(FEW)
     with PulpSite(tmp_path / "site", None, {"proxy1": proxy}, overlay=ALWAYS) as site:
         process = site.start(*PREPARE)
-        under_way(proxy, 10)
+        under_way(proxy, 10, 120, process)
         process.kill()
         process.communicate()
         ours = driver(site, "proxy1")
@@ -171,7 +171,7 @@ def test_abort_ends_a_living_one_as_interrupted_and_the_same_command_goes_on(
 ) -> None:
     with PulpSite(tmp_path / "site", pulp_lab.clone(MANY), overlay=ALWAYS) as site:
         process = site.start(*PREPARE)
-        under_way(site.pulps[SERVER], 20)
+        under_way(site.pulps[SERVER], 20, 250, process)
         [ended] = site.ok("content", "prepare", "--abort")["hosts"]
         assert ended["result"] == "changed"
         out, _ = process.communicate(timeout=60)
@@ -208,7 +208,7 @@ def test_a_restart_of_postgresql_is_sat_out_or_told(
     patient = {"content": {"patience_seconds": 5, "worth_minutes": 0}}
     with PulpSite(tmp_path / "site", lab.clone(MANY), overlay=patient) as site:
         process = site.start(*PREPARE)
-        under_way(site.pulps[SERVER], 20)
+        under_way(site.pulps[SERVER], 20, 250, process)
         own_server.stop()
         if seconds < 5:
             time.sleep(seconds)
@@ -238,7 +238,7 @@ def test_each_fault_on_each_side(pulp_lab: PulpLab, tmp_path: Path, fault: str, 
     missing = ""
     with PulpSite(tmp_path / "site", pulps[SERVER], {"proxy1": pulps["proxy1"]}, overlay=ALWAYS) as site:
         process = site.start(*PREPARE)
-        under_way(hurt, 20)
+        under_way(hurt, 20, 250, process)
         if fault == "file":
             [missing] = [
                 row[0]
@@ -286,7 +286,7 @@ def test_a_run_that_is_backed_out_or_abandoned_leaves_nothing_half_done(
         def cut_short() -> str:
             before = server.counts().todo
             process = site.start("content", "prepare", "--yes", "--chunk", "2", "--rate", "2")
-            under_way(server, 2, before)
+            under_way(server, 2, before, process)
             process.kill()
             process.communicate()
             [run] = [one["id"] for one in site.ok("run", "list", "--open")["runs"]]

@@ -12,13 +12,30 @@ from tests.support.pulp import PulpUnderTest
 from tests.support.pulp_site import SERVER, PulpSite
 from tests.support.waiting import wait_until
 
-MID_RUN = 60.0  # seconds that the first chunk may take on a busy machine
+MID_RUN = 120.0  # seconds that the first chunk may take on a busy machine
 
 
-def under_way(pulp: PulpUnderTest, least: int = 1, before: int | None = None) -> int:
-    """Wait until so many manifests more are done; return how many are left then."""
+def under_way(
+    pulp: PulpUnderTest,
+    least: int = 1,
+    before: int | None = None,
+    process: subprocess.Popen[bytes] | None = None,
+) -> int:
+    """Wait until so many manifests more are done; return how many are left then.
+
+    `process` is what does it: where it ends before that, the test fails with what it said.
+    """
     begun = pulp.counts().todo if before is None else before
-    wait_until(lambda: pulp.counts().todo <= begun - least, what="the work to be under way", timeout=MID_RUN)
+
+    def look() -> bool:
+        if pulp.counts().todo <= begun - least:
+            return True
+        if process is not None and process.poll() is not None:
+            said = [stream.read().decode() for stream in (process.stdout, process.stderr) if stream]
+            raise AssertionError(f"it ended with {process.returncode}\n" + "\n".join(said))
+        return False
+
+    wait_until(look, what="the work to be under way", timeout=MID_RUN)
     return pulp.counts().todo
 
 
