@@ -36,6 +36,14 @@ def last(log: Path) -> dict[str, Any]:
     return told(log)[-1]
 
 
+def last_one(pulp: PulpUnderTest) -> str:
+    """Return the manifest that comes last."""
+    rows = pulp.query(
+        "SELECT digest FROM container_manifest WHERE data IS NULL ORDER BY content_ptr_id DESC LIMIT 1"
+    )
+    return str(rows[0][0])
+
+
 @pytest.fixture
 def pulp(pulp_lab: PulpLab) -> Iterator[PulpUnderTest]:
     made = pulp_lab.clone(MANY)
@@ -65,6 +73,7 @@ def test_a_second_one_is_kept_out_and_a_hangup_lets_the_chunk_end(
     assert counts.todo == 250 - end["done"] == end["remaining"]
 
 
+@pytest.mark.soak
 def test_a_lost_connection_and_a_missing_file_cost_one_manifest_and_not_one_more(
     pulp_lab: PulpLab, tmp_path: Path
 ) -> None:
@@ -115,7 +124,7 @@ def test_and_where_a_file_is_missing(pulp_lab: PulpLab) -> None:
 # -- the whole command -----------------------------------------------------------------------------
 
 
-def test_one_command_goes_on_after_a_kill_there_and_across_a_broken_connection(
+def test_one_command_goes_on_after_a_kill_a_cut_line_and_a_missing_file(
     pulp_lab: PulpLab, tmp_path: Path
 ) -> None:
     server, proxy = pulp_lab.clone(FEW), pulp_lab.clone(FEW)
@@ -125,22 +134,24 @@ def test_one_command_goes_on_after_a_kill_there_and_across_a_broken_connection(
         kill(driver(site, SERVER))
         under_way(proxy, 10, 120, process)
         site.sshds["proxy1"].drop_connections()
+        missing = last_one(proxy)
+        proxy.file_of(missing).unlink()
         out, errors = process.communicate(timeout=120)
 
-        assert process.returncode == 0, errors.decode()
+        found = json.loads(out)
+        assert process.returncode == 3, errors.decode()
         assert [
-            (one["host"], one["result"], one["done"], one["remaining"], one["jobs"])
-            for one in json.loads(out)["hosts"]
-        ] == [("server", "changed", 120, 0, 2), ("proxy1", "changed", 120, 0, 1)]
-        assert all(0 < one["rate_per_second"] <= 55 for one in json.loads(out)["hosts"])  # --rate 50
+            (one["host"], one["result"], one["done"], one["remaining"], one["jobs"]) for one in found["hosts"]
+        ] == [("server", "changed", 120, 0, 2), ("proxy1", "warned", 119, 1, 1)]
+        assert [[(left["digest"], left["why"]) for left in one["leftovers"]] for one in found["hosts"]] == [
+            [],
+            [(missing, "manifest-file-missing")],
+        ]
+        assert all(0 < one["rate_per_second"] <= 55 for one in found["hosts"])  # --rate 50
         assert "it was ended by force" in errors.decode()
         assert "trying to reach it again" in errors.decode()
-        assert [(one.counts().todo, one.counts().unreadable) for one in (server, proxy)] == [(0, 0), (0, 0)]
+        assert [(one.counts().todo, one.counts().unreadable) for one in (server, proxy)] == [(0, 0), (1, 0)]
         assert [len(jobs(site, host)) for host in site.pulps] == [1, 0]  # of the killed one the log is kept
-
-        again = site.ok("content", "prepare", "--yes")
-        assert (again["result"], again["run"]) == ("nothing-to-do", "")
-        assert [one["reason"] for one in again["hosts"]] == ["nothing is left to do"] * 2
 
 
 def test_a_killed_regctl_is_ended_gently_by_abort_and_resumed(pulp_lab: PulpLab, tmp_path: Path) -> None:
@@ -240,13 +251,7 @@ def test_each_fault_on_each_side(pulp_lab: PulpLab, tmp_path: Path, fault: str, 
         process = site.start(*PREPARE)
         under_way(hurt, 20, 250, process)
         if fault == "file":
-            [missing] = [
-                row[0]
-                for row in hurt.query(
-                    "SELECT digest FROM container_manifest WHERE data IS NULL "
-                    "ORDER BY content_ptr_id DESC LIMIT 1"
-                )
-            ]
+            missing = last_one(hurt)
             hurt.file_of(missing).unlink()
         elif fault == "connection":
             cut_off(hurt)
