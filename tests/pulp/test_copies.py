@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,16 @@ def test_where_nothing_is_left_nothing_is_written(pulp_lab: PulpLab) -> None:
     ((code, answer),) = ask_several(pulp, written())
     assert (code, answer["rows"], answer["path"]) == (0, 0, "")
     assert not (pulp.folder / "state" / "regctl-content").exists()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("line", ["20", "27"])
+def test_other_releases_have_their_way_back_too(pulp_labs: Callable[[str], PulpLab], line: str) -> None:
+    pulp = pulp_labs(line).clone(Seed(images=6))
+    before = state(pulp)
+    kept, prepared = ask_several(pulp, written(), PREPARE)
+    assert (kept[0], kept[1]["rows"], prepared[0], prepared[1]["done"]) == (0, 6, 0, 6)
+    assert state(pulp) != before
+    ((code, answer),) = ask_several(pulp, wanted())
+    assert (code, answer["counts"]) == (0, {"as-before": 6})
+    assert state(pulp) == before
