@@ -138,5 +138,6 @@ def _tags_there(now: Standing) -> Refusal:
     return Refusal(
         f"the metadata database holds tags already: {what}",
         "if no registry ever served from it: add --retry (to `regctl enable-db` too), which proves that and "
-        "takes the tags out first",
+        "takes the tags out first; one that `regctl disable-db` left is emptied by `regctl disable-db "
+        "--empty-database`",
     )

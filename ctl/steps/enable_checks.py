@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ctl.catalog.backend import judge
+from ctl.catalog.import_facts import read_content
+from ctl.catalog.import_state import refusal
+from ctl.engines.metadata import ImportStep
 from ctl.errors import RegctlError
 from ctl.recipes.model import Look, Problem, Target
 from ctl.steps.backend_evidence import gather
 from ctl.steps.database_checks import database_problems
+from ctl.steps.metadata_doors import metadata_database
 from ctl.steps.read_only_node import ReadOnlyNode
 
 
@@ -69,10 +73,14 @@ class DemandFilesystem(Look):
 
 
 class DemandImportable(Look):
-    """Demand a storage tree at which the import would not stop; what it would drop is a warning."""
+    """Demand a storage tree at which the import would not stop, and a database that it may fill.
+
+    What it would drop is a warning. A database that is not there yet, or has no tables, is made later.
+    """
 
     registry: str
     quarantine: bool = False  # what a quarantine moves aside is moved by another step of the recipe
+    retry: bool = False  # tags of an import that nobody ever used are taken out by another one
 
     def title(self) -> str:
         return f"look whether the import of {self.registry} would come to its end"
@@ -81,4 +89,19 @@ class DemandImportable(Look):
         from ctl.steps.preflight import preflight_problems
 
         if not here.run.id:
+            yield from self._database(here)
             yield from preflight_problems(here.world, self.registry, quarantine=self.quarantine)
+
+    def _database(self, here: Target) -> Iterator[Problem]:
+        """Its import looks again within the window; here nobody has closed anything yet."""
+        evidence = gather(here.world, self.registry)
+        if not evidence.schema:
+            return
+        try:
+            with metadata_database(here.world, self.registry).connect(read_only=True) as session:
+                content = read_content(session)
+        except RegctlError:
+            return  # said by whoever demands the database
+        found = refusal(evidence, content, ImportStep.ONE, retry=self.retry)
+        if found is not None:
+            yield Problem(found.message, found.hint)

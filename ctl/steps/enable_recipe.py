@@ -170,9 +170,13 @@ def online_gc_recipe(world: World, registry: str, place: Place, *, checks: tuple
     )
 
 
+def _importable(asked: Enabling) -> DemandImportable:
+    return DemandImportable(registry=asked.registry, quarantine=asked.quarantine, retry=asked.retry)
+
+
 def look_at_storage(asked: Enabling) -> list[Do | Within]:
     """Write the steps that look at the storage, and mend it where that was asked for."""
-    items: list[Do | Within] = [Do(DemandImportable(registry=asked.registry, quarantine=asked.quarantine))]
+    items: list[Do | Within] = [Do(_importable(asked))]
     if asked.quarantine:
         items.append(Do(Quarantine(registry=asked.registry)))
     step = ImportStep.ALL if asked.how == "one-step" else ImportStep.TWO

@@ -97,6 +97,10 @@ def test_fault_14_the_way_back_pairs_tree_and_database_loses_nothing_and_leads_t
         assert site.ok("disable-db", "--yes")["result"] == "nothing-to-do"
 
         assert site.regctl("gc", "--read-only", "--yes").exit_code == 6  # the database still holds rows
+        again = site.regctl("enable-db", "--import", "one-step", "--yes")
+        assert again.exit_code == 6
+        assert "disable-db --empty-database" in again.stderr
+        assert "changed" not in again.stderr  # told before anything is closed
         emptied = site.ok("disable-db", "--empty-database", "--yes")
         assert emptied["emptied_tags"] == len(wanted)
         assert database_tags(migrated_database) == {}

@@ -103,7 +103,7 @@ def trial_of(
 def sweep(trial: Trial, chosen: Callable[[int, str], Any], *options: str) -> dict[str, str]:
     """Kill at each chosen boundary, before and after; return how each ended."""
     names = trial.boundaries()
-    ended, wrong = {}, []
+    ended = {}
     for number, name in enumerate(names, 1):
         for when in ("before", "after"):
             if not chosen(number, f"{when} {name}"):
@@ -112,9 +112,8 @@ def sweep(trial: Trial, chosen: Callable[[int, str], Any], *options: str) -> dic
             landed = trial.kill_at(number, when)
             try:
                 ended[f"{number} {when} {name}"] = trial.recover(*options) + ("" if landed else " (not hit)")
-            except AssertionError as error:
-                wrong.append(f"killed {when} boundary {number} ({name}): {error}")
-    assert not wrong, "\n".join(wrong)
+            except AssertionError as error:  # what comes after it would begin on its remains
+                raise AssertionError(f"killed {when} boundary {number} ({name}): {error}") from error
     return ended
 
 
