@@ -8,11 +8,16 @@ import signal
 import subprocess
 from pathlib import Path
 
-from tests.support.pulp import PulpUnderTest
+from tests.support.pulp import PulpUnderTest, Seed
 from tests.support.pulp_site import SERVER, PulpSite
 from tests.support.waiting import wait_until
 
 MID_RUN = 120.0  # seconds that the first chunk may take on a busy machine
+
+ALWAYS = {"content": {"worth_minutes": 0}}  # whatever it saves
+PREPARE = ("content", "prepare", "--yes", "--chunk", "10", "--rate", "50")
+FEW = Seed(images=120, varied=False)
+MANY = Seed(images=250, varied=False)
 
 
 def under_way(
@@ -91,3 +96,11 @@ def stock_in_the_middle(pulp: PulpUnderTest, *, least: int = 20) -> subprocess.P
     )
     assert process.poll() is None, "it was over before it could be met"
     return process
+
+
+def last_one(pulp: PulpUnderTest) -> str:
+    """Return the manifest that comes last."""
+    rows = pulp.query(
+        "SELECT digest FROM container_manifest WHERE data IS NULL ORDER BY content_ptr_id DESC LIMIT 1"
+    )
+    return str(rows[0][0])
