@@ -1,8 +1,8 @@
 """Link manifests to their files again: those that Pulp's own command had unlinked when it was cut off.
 
 Such a manifest has neither text nor link, and its file is still known by its digest, in the same domain,
-until a cleanup of orphans takes it. A chunk of them is linked in one transaction. The key of a link is made of
-`seed` and its manifest, so that exactly these links can be found again and taken back.
+until a cleanup of orphans takes it. A chunk of them is linked in one transaction. The key of a link is made
+of `seed` and its manifest, so that exactly these links can be found again and taken back.
 
 REQUEST: action (look, link, unlink), seed (a UUID), chunk (manifests in a transaction).
 `look` only reads. Ends with 0: done · 3: some could not be · 4: a cleanup of orphans waits or runs ·
