@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.host_options import at_once, canary, max_fail
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -38,25 +39,9 @@ if TYPE_CHECKING:
     metavar="N",
     help="Manifests in one transaction. [default: as the site says, 200]",
 )
-@click.option(
-    "--canary", type=click.IntRange(min=0), default=0, metavar="N", help="So many hosts first, alone."
-)
-@click.option(
-    "--at-once",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Hosts side by side.",
-)
-@click.option(
-    "--max-fail",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Begin on no further host once more than N have failed or are unreachable.",
-)
+@canary
+@at_once("--at-once")
+@max_fail
 @click.option(
     "--to",
     metavar="VERSION",

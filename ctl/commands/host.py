@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.host_options import at_once, canary, max_fail
 from ctl.commands.host_trust import command as trust
 from ctl.context import pass_context
 
@@ -77,25 +78,9 @@ def check(context: Context, pattern: str, max_skew: float, min_free: int, at_onc
 @command.command("run")
 @click.argument("pattern", required=False, default="")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="-- ARGV...")
-@click.option(
-    "--canary", type=click.IntRange(min=0), default=0, metavar="N", help="So many hosts first, alone."
-)
-@click.option(
-    "--serial",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Hosts side by side.",
-)
-@click.option(
-    "--max-fail",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Begin on no further host once more than N have failed or are unreachable.",
-)
+@canary
+@at_once("--serial")
+@max_fail
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -187,14 +186,7 @@ def _describe(context: Context, registry: str, host: str) -> dict[str, Any]:
         row["config_file"] = service.loaded_config() if state.running else None
     except RegctlError as error:
         return row | {"detail": error.message}
-    since = None if state.since is None else datetime.fromtimestamp(state.since, UTC)
-    return row | {
-        "state": "running" if state.running else "stopped",
-        "pid": state.process.pid if state.process else None,
-        "since": since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else None,
-        "enabled": state.enabled,
-        "detail": state.detail,
-    }
+    return row | state.data
 
 
 def _table(rows: list[dict[str, Any]]) -> Block:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,14 +85,7 @@ def _describe(context: Context, name: str, host: str, service: Any) -> dict[str,
         state = opened(context.world, host, service).state()
     except RegctlError as error:
         return row | {"detail": error.message}
-    since = None if state.since is None else datetime.fromtimestamp(state.since, UTC)
-    return row | {
-        "state": "running" if state.running else "stopped",
-        "pid": state.process.pid if state.process else None,
-        "since": since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else None,
-        "enabled": state.enabled,
-        "detail": state.detail,
-    }
+    return row | state.data
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Block:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from ctl.errors import ConfigError
@@ -29,6 +30,18 @@ class ServiceState:
     since: float | None
     enabled: bool | None  # whether it comes up with the machine; None where nobody decides that
     detail: str  # in its manager's words
+
+    @property
+    def data(self) -> dict[str, str | int | bool | None]:
+        """The same for machines."""
+        since = None if self.since is None else datetime.fromtimestamp(self.since, UTC)
+        return {
+            "state": "running" if self.running else "stopped",
+            "pid": self.process.pid if self.process else None,
+            "since": since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else None,
+            "enabled": self.enabled,
+            "detail": self.detail,
+        }
 
 
 class Service(Protocol):

@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from ctl.plans.pulp_upgrade_facts import PulpFacts, PulpHost, is_done
 from ctl.plans.pulp_upgrade_rules import PulpBlock, blocked, states_mixed
 from ctl.plans.pulp_upgrade_runbook import runbook
-
-State = Literal["done", "to-do", "by-hand", "blocked", "unreachable", "not-applicable"]
-Component = Literal["packages", "schema", "content"]
-
-
-@dataclass(frozen=True)
-class PulpRow:
-    """One line of the plan. `seconds` that it takes; None where nobody can tell."""
-
-    host: str
-    component: Component
-    current: str
-    target: str
-    state: State
-    note: str = ""
-    by_hand: tuple[str, ...] = ()
-    seconds: float | None = None
+from ctl.plans.upgrade_row import Row, State
 
 
 @dataclass(frozen=True)
@@ -34,7 +17,7 @@ class PulpPlan:
 
     registry: str
     target: str
-    rows: tuple[PulpRow, ...]
+    rows: tuple[Row, ...]
     blocked: tuple[PulpBlock, ...]
     passed: tuple[tuple[PulpBlock, str], ...]  # blocks that the operator passes over, and why
     notes: tuple[str, ...]
@@ -78,19 +61,19 @@ def plan(facts: PulpFacts) -> PulpPlan:
     )
 
 
-def _rows(facts: PulpFacts, host: PulpHost, stands: Sequence[PulpBlock]) -> Iterator[PulpRow]:
+def _rows(facts: PulpFacts, host: PulpHost, stands: Sequence[PulpBlock]) -> Iterator[Row]:
     target = str(facts.target)
     if host.unreachable:
-        yield PulpRow(host.host, "packages", "not known", target, "unreachable", host.unreachable)
+        yield Row(host.host, "packages", "not known", target, "unreachable", host.unreachable)
         return
     done = is_done(host, facts.target)
     current = _release(host)
     if done:
-        yield PulpRow(host.host, "packages", current, target, "done", _old_processes(host))
+        yield Row(host.host, "packages", current, target, "done", _old_processes(host))
     else:
         stopped = any(not one.host or one.host == host.host for one in stands)
         state: State = "blocked" if stopped else "by-hand"
-        yield PulpRow(host.host, "packages", current, target, state, "", runbook(facts, host))
+        yield Row(host.host, "packages", current, target, state, "", runbook(facts, host))
     yield _schema_row(host, done)
     yield _content_row(facts, host, stands)
 
@@ -104,24 +87,24 @@ def _old_processes(host: PulpHost) -> str:
     return f"still running the release before: {', '.join(host.live)}" if host.live else ""
 
 
-def _schema_row(host: PulpHost, done: bool) -> PulpRow:
+def _schema_row(host: PulpHost, done: bool) -> Row:
     if host.history or host.newer:
-        return PulpRow(host.host, "schema", "contradicts the code", "migrated", "blocked", host.history)
+        return Row(host.host, "schema", "contradicts the code", "migrated", "blocked", host.history)
     left = f"{len(host.pending)} pending"
     if done:
         if host.pending:
-            return PulpRow(host.host, "schema", left, "migrated", "to-do", "before its services start")
-        return PulpRow(host.host, "schema", "migrated", "migrated", "done")
+            return Row(host.host, "schema", left, "migrated", "to-do", "before its services start")
+        return Row(host.host, "schema", "migrated", "migrated", "done")
     if host.pending:
-        return PulpRow(host.host, "schema", left, "migrated", "blocked", "of the release that is installed")
-    return PulpRow(
+        return Row(host.host, "schema", left, "migrated", "blocked", "of the release that is installed")
+    return Row(
         host.host, "schema", "migrated", "migrated", "to-do", "what is pending is known once it is installed"
     )
 
 
-def _content_row(facts: PulpFacts, host: PulpHost, stands: Sequence[PulpBlock]) -> PulpRow:
-    def row(state: State, current: str, note: str = "", seconds: float | None = None) -> PulpRow:
-        return PulpRow(host.host, "content", current, "prepared", state, note, seconds=seconds)
+def _content_row(facts: PulpFacts, host: PulpHost, stands: Sequence[PulpBlock]) -> Row:
+    def row(state: State, current: str, note: str = "", seconds: float | None = None) -> Row:
+        return Row(host.host, "content", current, "prepared", state, note, seconds=seconds)
 
     if host.remaining is None:
         note = "its release brings no fields for it yet"

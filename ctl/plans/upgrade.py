@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from ctl.plans.upgrade_facts import DatabaseFacts, Facts, NodeFacts, is_done, target_of, way
+from ctl.plans.upgrade_row import Row, State
 from ctl.plans.upgrade_rules import Blocked, blocked, by_hand
 from ctl.skew import release_of, together
-
-State = Literal["done", "to-do", "by-hand", "blocked", "unreachable", "not-applicable"]
-Component = Literal["program", "configuration", "database"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the plan."""
-
-    host: str
-    component: Component
-    current: str
-    target: str
-    state: State
-    note: str = ""
-    by_hand: tuple[str, ...] = ()
-    seconds: float | None = None
 
 
 @dataclass(frozen=True)

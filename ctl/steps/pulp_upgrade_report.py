@@ -10,7 +10,8 @@ from ctl.report.model import Block, Json, Report, Table, Text
 from ctl.report.units import duration_text
 
 if TYPE_CHECKING:
-    from ctl.plans.pulp_upgrade import PulpPlan, PulpRow
+    from ctl.plans.pulp_upgrade import PulpPlan
+    from ctl.plans.upgrade_row import Row
 
 _COLUMNS = ("host", "component", "current", "target", "state", "time", "what")
 
@@ -52,19 +53,7 @@ def plan_data(plan: PulpPlan) -> dict[str, Json]:
         "target": plan.target,
         "versions": list(plan.versions),
         "mixed": plan.mixed,
-        "rows": [
-            {
-                "host": row.host,
-                "component": row.component,
-                "current": row.current,
-                "target": row.target,
-                "state": row.state,
-                "note": row.note,
-                "by_hand": list(row.by_hand),
-                "estimated_seconds": row.seconds,
-            }
-            for row in plan.rows
-        ],
+        "rows": [row.data for row in plan.rows],
         "roll": list(plan.roll),
         "blocked": [
             {"host": one.host or None, "message": one.message, "hint": one.hint, "check": one.name or None}
@@ -99,6 +88,6 @@ def _blocks(plan: PulpPlan) -> list[Block]:
     return blocks
 
 
-def _row(row: PulpRow) -> tuple[str, ...]:
+def _row(row: Row) -> tuple[str, ...]:
     time = duration_text(row.seconds) if row.seconds else ""
     return (row.host, row.component, row.current, row.target, row.state, time, row.note)

@@ -8,7 +8,8 @@ from ctl.errors import Outcome
 from ctl.report.model import Block, Json, Report, Table, Text
 
 if TYPE_CHECKING:
-    from ctl.plans.upgrade import Row, UpgradePlan
+    from ctl.plans.upgrade import UpgradePlan
+    from ctl.plans.upgrade_row import Row
     from ctl.recipes.model import RunReport
 
 _COLUMNS = ("host", "component", "current", "target", "state", "seconds", "what")
@@ -50,19 +51,7 @@ def plan_data(plan: UpgradePlan) -> dict[str, Json]:
         "registry": plan.registry,
         "versions": list(plan.versions),
         "mixed": plan.mixed,
-        "rows": [
-            {
-                "host": row.host,
-                "component": row.component,
-                "current": row.current,
-                "target": row.target,
-                "state": row.state,
-                "note": row.note,
-                "by_hand": list(row.by_hand),
-                "estimated_seconds": row.seconds,
-            }
-            for row in plan.rows
-        ],
+        "rows": [row.data for row in plan.rows],
         "roll": list(plan.roll),
         "blocked": [
             {"message": one.message, "hint": one.hint, "check": one.name or None} for one in plan.blocked
