@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -92,11 +93,11 @@ class PostgresServer:
             raise AssertionError(f"PostgreSQL ended at once:\n{self.log_tail()}")
         return self
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it at once (INT is PostgreSQL's fast shutdown; TERM would wait for clients)."""
         if self.process is not None:
             if self.process.poll() is None:
-                self.process.send_signal(2)
+                self.process.send_signal(how)
                 try:
                     self.process.wait(10)
                 except subprocess.TimeoutExpired:
@@ -104,8 +105,8 @@ class PostgresServer:
             self.process = None
 
     def remove(self) -> None:
-        """Stop it and delete the cluster."""
-        self.stop()
+        """Stop it and delete the cluster; nothing is written out first that would be deleted next."""
+        self.stop(signal.SIGQUIT)  # its immediate shutdown
         if self.folder.name:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = Path()
