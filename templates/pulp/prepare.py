@@ -38,7 +38,7 @@ class Work:
         began, before = time.monotonic(), self.done + len(self.failed)
         while self.left and not told:
             self.chunk(size)
-            self.progress()
+            self.progress(now=True)  # at once: whoever is killed has told of every chunk
             beat()
             if self.left:
                 self.throttle(began, before, beat)

@@ -127,7 +127,7 @@ def test_one_command_goes_on_after_a_kill_a_cut_line_and_a_missing_file(
 ) -> None:
     server, proxy = pulp_lab.clone(FEW), pulp_lab.clone(FEW)
     with PulpSite(tmp_path / "site", server, {"proxy1": proxy}, overlay=ALWAYS) as site:
-        process = site.start(*PREPARE)
+        process = site.start(*PREPARE[:-1], "20")  # slow enough to be met, twice
         under_way(server, 10, 120, process)
         kill(driver(site, SERVER))
         under_way(proxy, 10, 120, process)
@@ -145,7 +145,7 @@ def test_one_command_goes_on_after_a_kill_a_cut_line_and_a_missing_file(
             [],
             [(missing, "manifest-file-missing")],
         ]
-        assert all(0 < one["rate_per_second"] <= 55 for one in found["hosts"])  # --rate 50
+        assert all(0 < one["rate_per_second"] <= 22 for one in found["hosts"])
         assert "it was ended by force" in errors.decode()
         assert "trying to reach it again" in errors.decode()
         assert [(one.counts().todo, one.counts().unreadable) for one in (server, proxy)] == [(0, 0), (1, 0)]
