@@ -171,7 +171,21 @@ class Executor:
             if undoing and standing in ("done", "failed", "applying", "undoing"):
                 self._undo(place)
             # What cannot be taken back is a barrier: what came before it is what it was built on.
-            undoing = undoing and not (place.step.irreversible and standing != "pending")
+            undoing = undoing and not self._stays(place, standing)
+
+    def _stays(self, place: Place, standing: str) -> bool:
+        """Say whether a step did what cannot be taken back, or may have: one that was cut off is asked."""
+        if not place.step.irreversible or standing == "pending":
+            return False
+        if standing != "applying":
+            return True
+        try:
+            self.run.current = place.path
+            return place.step.probe(self.here, self.run.state.at(place.path).before) != "pending"
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            return True
 
     def _leave_all(self, scopes: Sequence[Place]) -> None:
         stuck: list[Place] = []

@@ -132,7 +132,10 @@ class Step(BaseModel):
         raise NotImplementedError(type(self).__name__)
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        """Say how far an interrupted apply came; reads only. Resume asks it."""
+        """Say how far an interrupted apply came; reads only. Resume asks it.
+
+        "pending" promises that nothing of it was done: a run that backs out then takes back what came before.
+        """
         return "unknown"
 
     def settle(self, here: Target, before: Before) -> None:

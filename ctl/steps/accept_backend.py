@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Step, StepReport, Target
-from ctl.steps.switch_window import Backend
+from ctl.steps.switch_window import Backend, accepted
 
 
 class AcceptBackend(Step):
@@ -29,4 +29,4 @@ class AcceptBackend(Step):
         return StepReport(changed=False)
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "pending"  # noting it again is the same
+        return "done" if accepted(here, self.registry) else "pending"

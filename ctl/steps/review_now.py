@@ -70,7 +70,7 @@ class ReviewNow(Step):
         return StepReport({"reviewed_now": total}, changed=bool(total))
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
-        return "pending"  # what has its new date already is not touched again
+        return "partial"  # some may have their new date already; they are not touched again
 
     def _move(self, here: Target, session: Session, name: str) -> int:
         table = _QUEUES[name]

@@ -18,7 +18,7 @@ from ctl.recipes.lock import Locks
 from ctl.recipes.model import Do, Recipe, Within
 from ctl.report.events import Message
 from tests.unit.recipes.children import boundaries, forked, killed_at, run_toy, runner, wait, wait_stopped
-from tests.unit.recipes.toys import Box, Burn, Put, Switch
+from tests.unit.recipes.toys import Box, Burn, Decide, Put, Switch
 
 WINDOW = Recipe(
     "toy", (Within((Switch(name="s"),), (Do(Put(name="a")), Do(Put(name="b")))),), ("registry/main",)
@@ -69,6 +69,25 @@ def test_leave_only_does_no_further_step(box: Box) -> None:
     assert (report.state, report.outcome) == ("interrupted", Outcome.CHANGED)
     assert box.logged() == ["enter s", "apply a", "leave s"]
     assert {r.path: r.result for r in report.steps if r.phase == "apply"}["1.2"] == "not-attempted"
+
+
+@pytest.mark.parametrize(
+    ("last", "label", "when", "left"),
+    [
+        (Decide(name="x"), "apply 1.2 Decide", "before", {"a": None, "x": None}),
+        # decided, and its outcome not journaled yet: it stands, and what it was built on
+        (Decide(name="x"), "apply 1.2 Decide", "after", {"a": 1, "x": 1}),
+        (Burn(name="x"), "apply 1.2 Burn", "before", {"a": 1, "x": None}),
+    ],
+)
+def test_only_what_was_done_and_cannot_be_taken_back_keeps_what_came_before(
+    box: Box, last: Decide | Burn, label: str, when: str, left: dict[str, int | None]
+) -> None:
+    items = (Within((Switch(name="s"),), (Do(Put(name="a")), Do(last))),)
+    at(Recipe("toy", items, ("registry/main",), undo_on_failure=True), label, when, box)
+    assert runner(box).resume("", leave_only=True).state == "interrupted"
+    assert {name: box.get().get(name) for name in left} == left
+    assert box.get()["s"] == "on"
 
 
 def test_a_run_that_had_failed_only_backs_out(box: Box) -> None:

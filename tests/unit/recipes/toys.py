@@ -215,6 +215,19 @@ class Burn(Step):
         box_of(here).log(f"settle {self.name}")
 
 
+class Decide(Step):
+    """Cannot be taken back, and is exactly done or not: its key says so."""
+
+    name: str
+    irreversible: ClassVar[bool] = True
+
+    def apply(self, here: Target, before: Before) -> None:
+        box_of(here).do(f"apply {self.name}", self.name, 1)
+
+    def probe(self, here: Target, before: Before) -> ProbeAnswer:
+        return "done" if box_of(here).get().get(self.name) else "pending"
+
+
 class Wait(Step):
     """Wait until it is told to stop; says so in the box."""
 
