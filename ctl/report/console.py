@@ -24,6 +24,7 @@ class Talk:
         self._progress: ProgressBar | ProgressLines = ProgressBar(streams) if bar else ProgressLines(streams)
         self._at_work: dict[str, str] = {}  # by host: the step that its row is at
         self._hosts: events.Progress | None = None  # how many rows are over
+        self._told: set[str] = set()  # lines that were said already
 
     def event(self, event: Event) -> None:
         """Say an event, if the operator wants to hear it."""
@@ -37,6 +38,7 @@ class Talk:
         if text:
             self._progress.pause()
             self._err.line(text)
+            self._told.update(text.splitlines())
         if self._keep(event) and self._hosts is not None and not self._hosts.finished:
             self._show(replace(self._hosts, detail=self._now()))
 
@@ -69,11 +71,12 @@ class Talk:
         self._err.line("\n".join(lines))
 
     def hints(self, hints: Sequence[str]) -> None:
-        """Say what the operator may want to do next."""
+        """Say what the operator may want to do next; not again what stands beside its problem already."""
         self.close()
         if not self._streams.quiet:
-            for hint in hints:
-                self._err.line(f"hint: {escape(hint)}")
+            for line in dict.fromkeys(f"hint: {escape(hint)}" for hint in hints):
+                if line not in self._told:
+                    self._err.line(line)
 
     def close(self) -> None:
         """Take the progress bar off the terminal."""

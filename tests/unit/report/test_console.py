@@ -41,6 +41,14 @@ def test_a_report_goes_to_stdout_and_its_hints_to_stderr(make_streams: MakeStrea
     assert text_of(streams.err) == "hint: look again\n"
 
 
+def test_a_hint_that_stood_beside_its_problem_is_not_said_again(make_streams: MakeStreams) -> None:
+    streams = make_streams()
+    reporter = ConsoleReporter(streams)
+    reporter.event(Message("it is full\nhint: look again", "error"))
+    reporter.report(REPORT)
+    assert text_of(streams.err) == "error: it is full\nhint: look again\n"
+
+
 def test_a_terminal_gets_the_same_words_drawn(
     make_streams: MakeStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
