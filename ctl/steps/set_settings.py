@@ -151,16 +151,20 @@ class ForgetKept(Step):
         return Preview(self.title(), changes=False)
 
     def apply(self, here: Target, before: Before) -> StepReport:
-        node = NodeDoors(here, self.registry, self.node)
-        folder, start = os.path.split(_kept_start(node))
-        for name in node.host.list_directory(folder):
-            if name.startswith(start):
-                here.run.guard()
-                node.host.remove(os.path.join(folder, name))
+        forget_kept(NodeDoors(here, self.registry, self.node))
         return StepReport(changed=False)
 
     def probe(self, here: Target, before: Before) -> ProbeAnswer:
         return "pending"
+
+
+def forget_kept(node: NodeDoors) -> None:
+    """Remove what runs have kept beside a node's file; nothing can be undone by it any more."""
+    folder, start = os.path.split(_kept_start(node))
+    for name in node.host.list_directory(folder):
+        if name.startswith(start):
+            node.here.run.guard()
+            node.host.remove(os.path.join(folder, name))
 
 
 def kept_before(node: NodeDoors, what: str) -> str:

@@ -14,6 +14,7 @@ from ctl.steps.node_settings import setting_problems, text_with
 from ctl.steps.omnibus import is_generated
 from ctl.steps.read_only import READ_ONLY_KEY
 from ctl.steps.read_only_checks import problems
+from ctl.steps.set_settings import forget_kept
 from ctl.steps.switch_node import SwitchNode
 from ctl.steps.switch_node import Text as FileText
 
@@ -116,6 +117,8 @@ class SwitchWindow(Scope):
         database = (self.to == "database") is switched
         warnings = node.follow(before, closed=node.is_closed_text(before, wanted), database=database)
         node.forget(before, switched=switched)
+        if switched:
+            forget_kept(node)  # also where a run that backs out comes to no further step
         return StepReport({"backend": "database" if database else "filesystem"}, warnings=tuple(warnings))
 
     def _on(self, here: Target) -> SwitchNode:
