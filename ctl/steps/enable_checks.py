@@ -73,13 +73,14 @@ class DemandFilesystem(Look):
 
 
 class DemandImportable(Look):
-    """Demand a storage tree at which the import would not stop, and a database that it may fill.
+    """Demand a storage tree at which the import would not stop; what it would drop is a warning.
 
-    What it would drop is a warning. A database that is not there yet, or has no tables, is made later.
+    With `database` also one that it may fill; one that is not there yet, or has no tables, is made later.
     """
 
     registry: str
     quarantine: bool = False  # what a quarantine moves aside is moved by another step of the recipe
+    database: bool = False  # look at the database, too: where the import itself can only within its window
     retry: bool = False  # tags of an import that nobody ever used are taken out by another one
 
     def title(self) -> str:
@@ -89,7 +90,7 @@ class DemandImportable(Look):
         from ctl.steps.preflight import preflight_problems
 
         if not here.run.id:
-            yield from self._database(here)
+            yield from self._database(here) if self.database else ()
             yield from preflight_problems(here.world, self.registry, quarantine=self.quarantine)
 
     def _database(self, here: Target) -> Iterator[Problem]:

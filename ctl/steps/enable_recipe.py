@@ -171,7 +171,9 @@ def online_gc_recipe(world: World, registry: str, place: Place, *, checks: tuple
 
 
 def _importable(asked: Enabling) -> DemandImportable:
-    return DemandImportable(registry=asked.registry, quarantine=asked.quarantine, retry=asked.retry)
+    return DemandImportable(
+        registry=asked.registry, quarantine=asked.quarantine, database=True, retry=asked.retry
+    )
 
 
 def look_at_storage(asked: Enabling) -> list[Do | Within]:

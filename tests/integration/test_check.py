@@ -46,6 +46,9 @@ def test_all_is_well_and_what_does_not_apply_says_so(site: TwoNodes) -> None:
         "online-gc": "not-applicable",
         "clock": "not-applicable",
         "certificates": "not-applicable",
+        "pulp-services": "not-applicable",
+        "pulp-content": "not-applicable",
+        "pulp-migrations": "not-applicable",
     }
     assert len(found["node-listening"]["seen"]) == 2
 
