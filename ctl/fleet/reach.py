@@ -27,19 +27,27 @@ NEEDED = (
     *("rm", "rmdir", "setsid", "sleep", "stat", "sync", "tail", "wc"),
 )
 _LEAST_ROOM = 64 * 1024  # bytes; without them not even the record of a job can be written
-# Lines of KEY=VALUE; the state folder, then the programs to look for, are its arguments.
+# Lines of KEY=VALUE; the state folder, then the programs to look for, are its arguments. A file system that
+# makes inodes as it needs them has none in all.
 _SCRIPT = """\
 folder=$1; shift
-echo "uid=$(id -u)"; echo "user=$(id -un 2>/dev/null || id -u)"
-echo "name=$(uname -n)"; echo "system=$(uname -s -r -m)"
+who=$(id); who=${who#uid=}; uid=${who%%[!0-9]*}; who=${who%% *}
+case $who in *"("*) user=${who#*"("}; user=${user%")"} ;; *) user=$uid ;; esac
+echo "uid=$uid"; echo "user=$user"
+told=$(uname -s -n -r -m); kernel=${told%% *}; told=${told#* }
+echo "name=${told%% *}"; echo "system=$kernel ${told#* }"
 for tool; do command -v "$tool" >/dev/null 2>&1 || echo "missing=$tool"; done
 there=$folder
 while [ ! -e "$there" ] && [ "$there" != / ]; do there=${there%/*}; [ -n "$there" ] || there=/; done
 echo "there=$there"
 [ -d "$there" ] && echo "directory=1"
 [ -w "$there" ] && [ -x "$there" ] && echo "writable=1"
-df -P -k "$there" 2>/dev/null | { read -r line; read -r device size used free rest; echo "free=$free"; }
-df -P -i "$there" 2>/dev/null | { read -r line; read -r device size used free rest; echo "files=$free"; }
+room=$(stat -f -c "%a %S %c %d" -- "$there" 2>/dev/null)
+if [ -n "$room" ]; then
+  set -- $room
+  echo "free=$(($1 * $2 / 1024))"
+  [ "$3" -gt 0 ] && echo "files=$4"
+fi
 echo "clock=$(date +%s.%N)"
 exit 0
 """
@@ -60,7 +68,7 @@ class Reached:
     system: str = ""
     missing: tuple[str, ...] = ()  # programs that regctl needs there, and that are not there
     state_dir: str = ""
-    free_bytes: int | None = None  # below state_dir; None where df does not tell
+    free_bytes: int | None = None  # below state_dir; None where stat does not tell
     clock_skew_seconds: float | None = None  # of its clock against ours; its error is the way here
     details: tuple[str, ...] = field(default=())
 
