@@ -6,7 +6,7 @@ an error becomes text and an exit code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -43,6 +43,21 @@ EXIT_CODES: dict[Outcome, int] = {
     Outcome.INTERRUPTED: 130,
 }
 PENDING_EXIT_CODE = 4
+# of looks at several things, the worst first
+WORST_FIRST: tuple[Outcome, ...] = (
+    Outcome.UNREACHABLE,
+    Outcome.CONFIG,
+    Outcome.REFUSED,
+    Outcome.FAILED,
+    Outcome.WARNING,
+    Outcome.PENDING,
+    Outcome.OK,
+)
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return the outcome of several looks together; OK where there was none. Each is one of `WORST_FIRST`."""
+    return min(outcomes, key=WORST_FIRST.index, default=Outcome.OK)
 
 
 class RegctlError(Exception):

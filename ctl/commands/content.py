@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.content_options import hosts as on_hosts
 from ctl.commands.content_prepare import prepare
 from ctl.commands.content_restore import copies, forget, restore
 from ctl.commands.content_verify import repair, verify
@@ -13,10 +14,6 @@ from ctl.context import pass_context
 
 if TYPE_CHECKING:
     from ctl.context import Context
-
-_hosts = click.option(
-    "--host", "hosts", multiple=True, metavar="HOST", help="Only this host; repeatable. Else all of them."
-)
 
 
 @click.group("content")
@@ -34,7 +31,7 @@ command.add_command(repair)
 
 @command.command("status")
 @click.argument("registry", required=False)
-@_hosts
+@on_hosts
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 4 where something is left to do.")
 @pass_context
 def status(context: Context, registry: str | None, hosts: tuple[str, ...], detailed_exitcode: bool) -> None:

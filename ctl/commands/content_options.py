@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from packaging.version import Version
 
     from ctl.context import Context
+
+hosts = click.option(
+    "--host", "hosts", multiple=True, metavar="HOST", help="Only this host; repeatable. Else all of them."
+)
 
 
 def pulp_name(context: Context, given: str | None) -> str:

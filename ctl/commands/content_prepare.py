@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.content_options import hosts as on_hosts
 from ctl.commands.host_options import at_once, canary, max_fail
 from ctl.context import pass_context
 
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("prepare")
 @click.argument("registry", required=False)
-@click.option(
-    "--host", "hosts", multiple=True, metavar="HOST", help="Only this host; repeatable. Else all of them."
-)
+@on_hosts
 @click.option(
     "--rate",
     type=click.FloatRange(min=0),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.content_options import hosts as on_hosts
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ _one_host = click.option("--host", metavar="HOST", help="The host; may be left o
 
 @click.command("copies")
 @click.argument("registry", required=False)
-@click.option(
-    "--host", "hosts", multiple=True, metavar="HOST", help="Only this host; repeatable. Else all of them."
-)
+@on_hosts
 @pass_context
 def copies(context: Context, registry: str | None, hosts: tuple[str, ...]) -> None:
     """List the copies of rows that each host of REGISTRY keeps, each read to its last byte.

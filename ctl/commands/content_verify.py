@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ctl.commands.content_options import hosts as on_hosts
 from ctl.context import pass_context
 
 if TYPE_CHECKING:
     from ctl.context import Context
 
-_hosts = click.option(
-    "--host", "hosts", multiple=True, metavar="HOST", help="Only this host; repeatable. Else all of them."
-)
-
 
 @click.command("verify")
 @click.argument("registry", required=False)
-@_hosts
+@on_hosts
 @click.option(
     "--tries",
     type=click.IntRange(min=0),
@@ -44,7 +41,7 @@ def verify(context: Context, registry: str | None, hosts: tuple[str, ...], tries
 
 @click.command("repair")
 @click.argument("registry", required=False)
-@_hosts
+@on_hosts
 @click.option("--undo", metavar="RUN", help="Take back exactly the links that this run made.")
 @pass_context
 def repair(context: Context, registry: str | None, hosts: tuple[str, ...], undo: str | None) -> None:

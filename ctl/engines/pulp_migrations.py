@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from ctl.engines.pulp_releases import CORE, goes_with, left_by, skipped
+from ctl.engines.pulp_releases import CORE, goes_with, left_by, skipped, version_of
 
 INCONSISTENT = "InconsistentMigrationHistory"
 # Pulp's own defaults (API_APP_TTL, CONTENT_APP_TTL, WORKER_TTL): how long a crashed one is counted as alive.
@@ -56,7 +56,7 @@ def explained_history(why: str, newest: Mapping[str, str], versions: Mapping[str
     `newest` are the last applied migrations by part, `versions` what is installed.
     """
     detail = why.partition(": ")[2] or why
-    core = _version(versions.get(CORE, ""))
+    core = version_of(versions.get(CORE, ""))
     left = left_by(newest.get(CORE, ""))
     through = skipped(left or Version("0"), core) if INCONSISTENT in why and core is not None else ""
     if not through:
@@ -114,13 +114,6 @@ def content_follows(pending: Sequence[str]) -> bool:
     )
 
 
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text) if text else None
-    except InvalidVersion:
-        return None
-
-
 def _same(one: str, other: str) -> bool:
-    first, second = _version(one), _version(other)
+    first, second = version_of(one), version_of(other)
     return first == second if first is not None and second is not None else one == other

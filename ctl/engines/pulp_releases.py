@@ -10,10 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 CONTAINER = "container"  # Pulp's own names of its parts
 CORE = "core"
+
+
+def version_of(text: str | None) -> Version | None:
+    """Read what a host says of itself; None where it says nothing, or nothing that is a version."""
+    try:
+        return Version(text) if text else None
+    except InvalidVersion:
+        return None
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,6 @@ class PreMigration:
 
     name: str
     since: Version | None  # the release that brings its fields and the command for it; None: none so far
-    needed_in: SpecifierSet | None  # releases that serve nothing without it; None: only fields stay empty
     what: str
 
 
@@ -30,24 +37,20 @@ PRE_MIGRATIONS: tuple[PreMigration, ...] = (
     PreMigration(
         "image-nature",
         Version("2.19.0"),
-        None,
         "labels, annotations, whether an image boots or is a flatpak",
     ),
     PreMigration(
         "artifactless-manifests",
         Version("2.20.0"),
-        SpecifierSet(">=2.25"),  # but for 2.26.15 and later of that line: `serves_unprepared`
         "a manifest's text moves from a file into the database",
     ),
     PreMigration(
         "image-details",
         Version("2.22.0"),
-        None,
         "an image's type, architecture, operating system and compressed size",
     ),
     PreMigration(
         "artifactless-config-blobs",
-        None,
         None,
         "announced in 2024; no release up to 2.30.0 has it",
     ),

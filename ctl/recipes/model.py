@@ -107,6 +107,10 @@ class Step(BaseModel):
     retries: ClassVar[int] = 3  # how often a TransientError is tried again
     skippable: ClassVar[tuple[str, ...]] = ()  # names of its problems that `--skip NAME` may pass over
 
+    def __eq__(self, other: object) -> bool:
+        """Two are equal if their arguments are: what one has looked at beforehand is none of them."""
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
     def title(self) -> str:
         """Say in a few words what it does and to what."""
         return type(self).__name__

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from ctl.engines.pulp_releases import CONTAINER, CORE, PRE_MIGRATIONS, PreMigration
+from ctl.engines.pulp_releases import CONTAINER, CORE, PRE_MIGRATIONS, PreMigration, version_of
 from ctl.probing import NoAnswer, ask
 from ctl.steps.pulp_doors import PATIENCE, ask_one, pulp_nodes
 
@@ -95,8 +95,8 @@ def _survey(node: PulpNode, answer: Any) -> HostSurvey:
     return HostSurvey(
         node.host,
         node.role,
-        _version(answer["versions"].get(CONTAINER)),
-        _version(answer["versions"].get(CORE)),
+        version_of(answer["versions"].get(CONTAINER)),
+        version_of(answer["versions"].get(CORE)),
         answer["mode"],
         answer["total"],
         answer["remaining"],
@@ -112,13 +112,6 @@ def _survey(node: PulpNode, answer: Any) -> HostSurvey:
         answer["kept"],
         cache=answer["cache"],
     )
-
-
-def _version(text: str | None) -> Version | None:
-    try:
-        return Version(text) if text else None
-    except InvalidVersion:
-        return None
 
 
 def names() -> tuple[str, ...]:

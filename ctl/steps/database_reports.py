@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ctl.errors import Outcome, RegctlError
+from ctl.errors import Outcome, RegctlError, worst
 from ctl.report.model import Block, Json, Report, Table, Text
 from ctl.steps.database_state import look, own_databases
 
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
     from ctl.world import World
 
 _NAMED = 12  # ids that are listed one by one for people
-_WORST = (
-    Outcome.UNREACHABLE,
-    Outcome.CONFIG,
-    Outcome.REFUSED,
-    Outcome.WARNING,
-    Outcome.PENDING,
-    Outcome.OK,
-)
-
-
-def _worst(outcomes: Sequence[Outcome]) -> Outcome:
-    return min(outcomes, key=_WORST.index, default=Outcome.OK)
 
 
 def _trouble(state: MigrationState) -> list[str]:
@@ -101,7 +89,7 @@ def status_report(world: World, names: Sequence[str]) -> Report:
     blocks: list[Block] = [Table(columns, tuple(rows), right=frozenset({"applied", "pending"}))]
     if lines:
         blocks.append(Text("\n".join(lines)))
-    return Report("database-status", _worst(outcomes), {"databases": data}, tuple(blocks))
+    return Report("database-status", worst(outcomes), {"databases": data}, tuple(blocks))
 
 
 def _counts(state: MigrationState | None) -> dict[str, Json]:
@@ -137,7 +125,7 @@ def migrations_report(world: World, names: Sequence[str]) -> Report:
         blocks.append(_migrations_table(name, answer))
         blocks += [Text(f"database {name}: {line}") for line in _trouble(answer)]
     hints = _start_hints(world, data)
-    return Report("database-migrate-status", _worst(outcomes), {"databases": data}, tuple(blocks), hints)
+    return Report("database-migrate-status", worst(outcomes), {"databases": data}, tuple(blocks), hints)
 
 
 def _migrations_data(state: MigrationState) -> Json:
@@ -186,7 +174,7 @@ def version_report(world: World, names: Sequence[str]) -> Report:
             lines.append(f"{name}: {answer.version or 'nothing applied'}")
     blocks = (Text("\n".join(lines)),)
     hints = _start_hints(world, data)
-    return Report("database-migrate-version", _worst(outcomes), {"databases": data}, blocks, hints)
+    return Report("database-migrate-version", worst(outcomes), {"databases": data}, blocks, hints)
 
 
 def _start_hints(world: World, data: Mapping[str, Any]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,12 +16,25 @@ from ctl.report.events import Message
 if TYPE_CHECKING:
     from ctl.hosts.base import Command, Host, JobTail
     from ctl.recipes.model import Target
+    from ctl.report.model import Json
 
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")  # in an id
 GRACE = timedelta(seconds=30)  # between TERM and KILL
 SHOWN = 64 * 1024  # bytes of each stream that are kept in the journal; the last ones
 PATIENCE = 20.0  # seconds of one look
 BEGINNING = 40.0  # seconds that a claimed job may take until it is known to run
 _RETRY = (0.1, 2.0)  # seconds before a connection is tried again: at first, and at most
+
+
+def new_job(here: Target, host_name: str, what: str, **facts: Json) -> tuple[str, float]:
+    """Journal an id that no other job has, before anything begins under it; return it and the time.
+
+    Its random part keeps apart two steps of one run on one host: a step does not know its place.
+    """
+    words = f"{here.run.id[:60]}-{host_name[:40]}-{what}-{os.urandom(4).hex()}"
+    job, began = _UNSAFE.sub("_", words), Following.clock()
+    here.run.note(job=job, began=began, **facts)
+    return job, began
 
 
 @dataclass(frozen=True)

@@ -44,14 +44,6 @@ class KeepContent(Step):
         self._looked = one
         return self
 
-    def __eq__(self, other: object) -> bool:
-        """Two are equal if their arguments are: what was seen beforehand is none of them."""
-        return isinstance(other, KeepContent) and self.model_dump() == other.model_dump()
-
-    def __hash__(self) -> int:
-        """Go with equality."""
-        return hash((self.pulp, self.host_name))
-
     def title(self) -> str:
         """Name the host."""
         return f"keep a copy of the rows of {self.pulp} on {self.host_name}"

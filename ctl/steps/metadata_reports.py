@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ctl.errors import PENDING_EXIT_CODE, Outcome, RegctlError
+from ctl.errors import PENDING_EXIT_CODE, Outcome, RegctlError, worst
 from ctl.report.model import Block, Json, Report, Table, Text
 from ctl.steps.metadata_migrations import (
     MetadataMigrations,
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from ctl.engines.metadata import MigrationLimits
     from ctl.world import World
 
-_WORST = (
-    Outcome.UNREACHABLE,
-    Outcome.CONFIG,
-    Outcome.REFUSED,
-    Outcome.FAILED,
-    Outcome.WARNING,
-    Outcome.PENDING,
-    Outcome.OK,
-)
-
 
 def joined(command: str, reports: Sequence[Report]) -> Report:
     """Make one report of several about different databases; the worst outcome is that of all."""
@@ -40,7 +30,7 @@ def joined(command: str, reports: Sequence[Report]) -> Report:
     outcomes = [report.outcome for report in reports]
     return Report(
         command,
-        min(outcomes, key=_WORST.index, default=Outcome.OK),
+        worst(outcomes),
         {"databases": databases},
         tuple(block for report in reports for block in report.blocks),
         tuple(dict.fromkeys(hint for report in reports for hint in report.hints)),
@@ -132,8 +122,7 @@ def own_plan_report(world: World, names: Sequence[str], limits: MigrationLimits)
             rows = tuple((one.id, f"{one.phase}-deployment") for one in chosen)
             blocks.append(Table(("migration", "phase"), rows))
         outcomes.append(Outcome.PENDING if chosen else Outcome.OK)
-    worst = min(outcomes, key=_WORST.index, default=Outcome.OK)
-    return Report("database-migrate-plan", worst, {"databases": data}, tuple(blocks))
+    return Report("database-migrate-plan", worst(outcomes), {"databases": data}, tuple(blocks))
 
 
 def metadata_version_report(world: World, registry: str) -> Report:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -24,7 +22,7 @@ from ctl.errors import (
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
 from ctl.report.events import Message
 from ctl.report.model import Block, Json, Table, Text
-from ctl.steps.job_following import GRACE, Following
+from ctl.steps.job_following import GRACE, Following, new_job
 from ctl.steps.pulp_doors import pulp_node
 from ctl.steps.pulp_schema import (
     SESSION,
@@ -41,7 +39,6 @@ from ctl.steps.pulp_schema import (
 if TYPE_CHECKING:
     from ctl.steps.job_following import JobEnd
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _NAME = "MigratePulp"
 _ERRORS: Mapping[Outcome, type[RegctlError]] = {Outcome.LOCKED: LockedError}
 _SETTLING = timedelta(minutes=1)  # that a job may go on for where its run backs out
@@ -162,9 +159,7 @@ class MigratePulp(Step):
         if noted := str(notes.get("job", "")):
             following = self._following(here, noted, float(str(notes["began"])), begun=True)
         else:
-            job = _UNSAFE.sub("_", f"{here.run.id[:60]}-migrate-{self.host_name[:40]}-{os.urandom(4).hex()}")
-            following = self._following(here, job, Following.clock())
-            here.run.note(job=job, began=following.began)
+            following = self._following(here, *new_job(here, self.host_name, "migrate"))
         here.run.guard()
         command = manager_command(node, *migrate_words())
         # Its sessions are told from others by their name: what is ended here may wait on in PostgreSQL.

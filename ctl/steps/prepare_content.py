@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -20,7 +18,7 @@ from ctl.steps.content_ended import error_of
 from ctl.steps.content_job import CHUNK_GRACE, DriverEnd, DriverJob, Telling, as_json
 from ctl.steps.content_left import estimate, hindrances, left_figures, left_told, nothing_to_do
 from ctl.steps.content_survey import HostSurvey, survey
-from ctl.steps.job_following import Following
+from ctl.steps.job_following import Following, new_job
 from ctl.steps.pulp_doors import pulp_node
 from ctl.steps.pulp_services import database_is_stopped
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from ctl.world import World
 
 _FOREVER = 10 * 365 * 86400.0  # seconds: what it works at may take days, and stopping it early is safe
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _CLASS = "PrepareContent"
 
 
@@ -65,14 +62,6 @@ class PrepareContent(Step):
         """
         self._looked, self._earlier = one, earlier
         return self
-
-    def __eq__(self, other: object) -> bool:
-        """Two are equal if their arguments are: what was seen beforehand is none of them."""
-        return isinstance(other, PrepareContent) and self.model_dump() == other.model_dump()
-
-    def __hash__(self) -> int:
-        """Go with equality."""
-        return hash((self.pulp, self.host_name))
 
     def title(self) -> str:
         """Say what is prepared where."""
@@ -159,7 +148,7 @@ class PrepareContent(Step):
         taken_up = bool(job)
         while True:
             if not job:
-                job, began = self._named(here), Following.clock()
+                job, began = new_job(here, self.host_name, "content", host=self.host_name, pulp=self.pulp)
             ended_before = taken_up and here.world.host(self.host_name).job(job).state in ("exited", "lost")
             end = self._follow(here, job, began, done, begun=taken_up)
             done, seconds = done + end.done, seconds + end.seconds
@@ -180,13 +169,6 @@ class PrepareContent(Step):
 
     def _goes_on(self, here: Target) -> bool:
         return bool(self._earlier) and here.world.host(self.host_name).job(self._earlier).state == "running"
-
-    def _named(self, here: Target) -> str:
-        """Journal an id that no other job has, before anything begins under it."""
-        words = f"{here.run.id[:60]}-{self.host_name[:40]}-content-{os.urandom(4).hex()}"
-        job = _UNSAFE.sub("_", words)
-        here.run.note(job=job, began=Following.clock(), host=self.host_name, pulp=self.pulp)
-        return job
 
     def _follow(self, here: Target, job: str, began: float, before: int, *, begun: bool) -> DriverEnd:
         here.run.guard()

@@ -11,6 +11,7 @@ from ctl.engines.pulp_status import PulpStatus, problems, read_status
 from ctl.hosts.services_runit import RunitService
 from ctl.hosts.services_systemd import SystemdService
 from ctl.probing import NoAnswer
+from ctl.steps.pulp_doors import pulp_nodes
 
 if TYPE_CHECKING:
     from ctl.config.pulp import PulpNode, PulpService
@@ -93,8 +94,7 @@ def _status(world: World, name: str, host: str) -> PulpStatus:
 
 def view(world: World, name: str, answers: Mapping[tuple[str, ...], Any]) -> PulpView:
     """Put the answers together."""
-    nodes = sorted(world.pulp(name).nodes, key=lambda node: node.role != "server")
-    return PulpView(name, tuple(_node(name, node, answers) for node in nodes))
+    return PulpView(name, tuple(_node(name, node, answers) for node in pulp_nodes(world, name)))
 
 
 def _node(name: str, node: PulpNode, answers: Mapping[tuple[str, ...], Any]) -> PulpNodeView:

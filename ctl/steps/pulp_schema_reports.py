@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ctl.errors import Outcome, RegctlError
+from ctl.errors import WORST_FIRST, Outcome, RegctlError, worst
 from ctl.report.model import Block, Json, Report, Table, Text
 from ctl.steps.migrate_pulp import described
 from ctl.steps.pulp_schema import HostSchema, busy, few, look_at_all, problems
@@ -14,15 +14,6 @@ if TYPE_CHECKING:
     from ctl.recipes.model import Problem, RunReport
     from ctl.world import World
 
-_WORST = (
-    Outcome.UNREACHABLE,
-    Outcome.CONFIG,
-    Outcome.REFUSED,
-    Outcome.FAILED,
-    Outcome.WARNING,
-    Outcome.PENDING,
-    Outcome.OK,
-)
 Entry = tuple[dict[str, Json], tuple[Block, ...]]
 
 
@@ -66,7 +57,7 @@ def _report(
             }
             blocks.append(Text(found.message))
             hints += [found.hint] if found.hint else []
-            outcomes.append(found.outcome if found.outcome in _WORST else Outcome.FAILED)
+            outcomes.append(found.outcome if found.outcome in WORST_FIRST else Outcome.FAILED)
             continue
         trouble = list(problems(found))
         waits = [] if trouble else list(busy(found))
@@ -80,8 +71,8 @@ def _report(
         blocks += [*shown, *(Text(one.message) for one in (*trouble, *waits))]
         hints += [one.hint for one in (*trouble, *waits) if one.hint]
         outcomes.append(judged(found, trouble))
-    worst = min(outcomes, key=_WORST.index, default=Outcome.OK)
-    return Report(command, worst, {"databases": databases}, tuple(blocks), tuple(dict.fromkeys(hints)))
+    told = tuple(dict.fromkeys(hints))
+    return Report(command, worst(outcomes), {"databases": databases}, tuple(blocks), told)
 
 
 def judged(found: HostSchema, trouble: Sequence[Problem]) -> Outcome:

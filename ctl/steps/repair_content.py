@@ -45,14 +45,6 @@ class RelinkContent(Undoable):
     _seen: list[dict[str, Any]] | None = PrivateAttr(None)
     _left: int | None = PrivateAttr(None)
 
-    def __eq__(self, other: object) -> bool:
-        """Two are equal if their arguments are: what was seen beforehand is none of them."""
-        return isinstance(other, RelinkContent) and self.model_dump() == other.model_dump()
-
-    def __hash__(self) -> int:
-        """Go with equality."""
-        return hash((self.pulp, self.host_name))
-
     def title(self) -> str:
         """Say where."""
         return f"link manifests of {self.pulp} on {self.host_name} to their files again"

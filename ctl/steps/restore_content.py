@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from packaging.version import InvalidVersion, Version
 from pydantic import Field, PrivateAttr
 
-from ctl.engines.pulp_releases import serves_unprepared
+from ctl.engines.pulp_releases import serves_unprepared, version_of
 from ctl.errors import RegctlError
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
 from ctl.report.model import Block, Json, Text
@@ -42,14 +41,6 @@ class RestoreContent(Step):
     retries: ClassVar[int] = 0
     _seen: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    def __eq__(self, other: object) -> bool:
-        """Two are equal if their arguments are: what was seen beforehand is none of them."""
-        return isinstance(other, RestoreContent) and self.model_dump() == other.model_dump()
-
-    def __hash__(self) -> int:
-        """Go with equality."""
-        return hash((self.pulp, self.host_name))
-
     def title(self) -> str:
         """Name the copy."""
         return f"bring back the rows of {self.pulp} on {self.host_name} from {self.name}"
@@ -63,7 +54,7 @@ class RestoreContent(Step):
         if here.run.id:
             return  # just before it writes, the program over there compares by itself
         found = self._compared(here)
-        version = _version(found["installed"].get("container"))
+        version = version_of(found["installed"].get("container"))
         if version is None or not serves_unprepared(version):
             yield Problem(
                 f"{self.host_name}: pulp-container {version} serves nothing that is not prepared: what is "
@@ -117,13 +108,6 @@ class RestoreContent(Step):
         self._seen.clear()
         self._seen.update(found)
         return found
-
-
-def _version(text: str | None) -> Version | None:
-    try:
-        return Version(text) if text else None
-    except InvalidVersion:
-        return None
 
 
 def _versions(found: Mapping[str, str]) -> str:

@@ -7,7 +7,6 @@ known stays unknown: a program that was ended, or whose end nobody saw, is neith
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -19,14 +18,13 @@ from ctl.errors import CommandFailedError, RegctlError, UnknownEffectError
 from ctl.fleet.reach import state_dir
 from ctl.recipes.model import Before, Preview, ProbeAnswer, Problem, Step, StepReport, Target
 from ctl.report.model import Json, Text
-from ctl.steps.job_following import GRACE, Following, JobEnd
+from ctl.steps.job_following import GRACE, Following, JobEnd, new_job
 
 if TYPE_CHECKING:
     from ctl.hosts.base import Command
     from ctl.secret import Secret
 
 DEFAULT_TIMEOUT = 3600.0  # seconds
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _SECRET_WORD = re.compile(r"^--?[a-z0-9-]*(password|passwd|passphrase|secret|token)[a-z0-9-]*(=|$)", re.I)
 
 
@@ -127,10 +125,7 @@ class RunProgram(Step):
         if noted := str(notes.get("job", "")):
             following = self._following(here, noted, float(str(notes["began"])), begun=True)
         else:
-            # The random part keeps apart two steps of one run on one host: a step does not know its place.
-            job = _UNSAFE.sub("_", f"{here.run.id[:60]}-{self.host_name[:40]}-1-{os.urandom(4).hex()}")
-            following = self._following(here, job, Following.clock())
-            here.run.note(job=job, began=following.began)
+            following = self._following(here, *new_job(here, self.host_name, "1"))
         here.run.guard()
         return following.run(command)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from ctl.engines.pulp_releases import CONTAINER
+from ctl.engines.pulp_releases import CONTAINER, version_of
 from ctl.engines.pulp_remedies import Broken, Shown
 from ctl.probing import NoAnswer, ask
 from ctl.steps.pulp_doors import PATIENCE, ask_all, pulp_nodes
@@ -75,7 +75,7 @@ def verified(node: PulpNode, answer: Sequence[Mapping[str, Any]] | NoAnswer) -> 
     return Verified(
         node.host,
         node.role,
-        _version(end["versions"].get(CONTAINER)),
+        version_of(end["versions"].get(CONTAINER)),
         end["total"],
         end["remaining"],
         end["doable"] or 0,
@@ -96,10 +96,3 @@ def _broken(answer: Mapping[str, Any]) -> Broken:
         answer["media_type"],
         answer["has_text"],
     )
-
-
-def _version(text: str | None) -> Version | None:
-    try:
-        return Version(text) if text else None
-    except InvalidVersion:
-        return None

@@ -153,17 +153,30 @@ def _readable(storage, name):
         return True  # an object store: what it lists it also gives
 
 
-def hindrance(row):
-    """Say why a manifest cannot be done, "" where nothing is known to stand in the way."""
+def hindrance(row, *, files=True):
+    """Say why a manifest cannot be done, "" where nothing is known to stand in the way.
+
+    Without `files` only the database is asked, and a file that it names counts as there.
+    """
     if not row["has_data"] and row["file"] is None:
         return "lost"
-    if not row["has_data"] and not is_there(row["file"]):
+    if files and not row["has_data"] and not is_there(row["file"]):
         return "manifest-file-missing"
     if row["needs_config"] and row["config_file"] is None:
         return "config-not-stored"
-    if row["needs_config"] and not is_there(row["config_file"]):
+    if files and row["needs_config"] and not is_there(row["config_file"]):
         return "config-file-missing"
     return ""
+
+
+def hindered(manifests, *, files=True):
+    """Count the manifests that cannot be done, by their reason."""
+    found = {}
+    for row in kept_files(manifests):
+        why = hindrance(row, files=files)
+        if why:
+            found[why] = found.get(why, 0) + 1
+    return found
 
 
 def relinkable(manifests):
@@ -212,37 +225,25 @@ def tried(runner, pk):
     return ""
 
 
-def used_in(pks):
-    """Return {manifest: repositories that show it now}, also through an index that lists it."""
-    from pulp_container.app.models import ContainerPushRepository, ManifestListManifest
-    from pulpcore.app.models import RepositoryContent
-
-    parents = {}
-    # Pulp fills these two the wrong way round: `image_manifest` is the index, `manifest_list` what it lists.
-    for child, parent in ManifestListManifest.objects.filter(manifest_list__in=pks).values_list(
-        "manifest_list", "image_manifest"
-    ):
-        parents.setdefault(str(parent), []).append(str(child))
-    found = {str(pk): {} for pk in pks}
-    shown = RepositoryContent.objects.filter(
-        content__in=[*pks, *parents], version_removed__isnull=True
-    ).select_related("repository")
-    pushed = {str(pk) for pk in ContainerPushRepository.objects.values_list("pk", flat=True)}
-    for link in shown:
-        name, kind = link.repository.name, "pushed"
-        if str(link.repository_id) not in pushed:
-            kind = "synced" if link.repository.remote_id else "local"
-        content = str(link.content_id)
-        for pk in {content} & found.keys() | set(parents.get(content, ())):
-            found[pk][name] = kind
-    return {
-        pk: [{"name": name, "kind": kind} for name, kind in sorted(names.items())]
-        for pk, names in found.items()
-    }
-
-
 def cleanups():
     """Return how many cleanups of orphans wait or run."""
     from pulpcore.app.models import Task
 
     return Task.objects.filter(name=CLEANUP, state__in=WAITING).count()
+
+
+def preparing():
+    """Say whether somebody holds the lock of whoever prepares this Pulp's content."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %s "
+            "AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            [LOCK],
+        )
+        return cursor.fetchone()[0] > 0
+
+
+def pending(executor):
+    """Return what `migrate` would apply, in order, as Django's own executor says."""
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, backwards in plan if not backwards]

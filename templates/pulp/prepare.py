@@ -21,7 +21,7 @@ class Work:
 
     def __init__(self, runner):
         self.runner, self.done, self.failed, self.left = runner, 0, {}, []
-        self.began, self.said, self.resting = time.monotonic(), 0.0, 0.0
+        self.began, self.resting = time.monotonic(), 0.0
 
     def plan(self):
         """List what is left: images first, since an index tells its kind from theirs."""
@@ -29,7 +29,7 @@ class Work:
         images = left.exclude(media_type__in=LISTS).order_by("pk").values_list("pk", flat=True)
         lists = left.filter(media_type__in=LISTS).order_by("pk").values_list("pk", flat=True)
         self.left = [pk for pk in (*images, *lists) if str(pk) not in self.failed]
-        self.progress(now=True)
+        say("progress", **self.facts())
 
     def run(self, beat):
         """Work until nothing is left or somebody says stop; return which of the two it was."""
@@ -38,7 +38,7 @@ class Work:
         began, before = time.monotonic(), self.done + len(self.failed)
         while self.left and not told:
             self.chunk(size)
-            self.progress(now=True)  # at once: whoever is killed has told of every chunk
+            say("progress", **self.facts())  # at once: whoever is killed has told of every chunk
             beat()
             if self.left:
                 self.throttle(began, before, beat)
@@ -97,12 +97,6 @@ class Work:
             "seconds": round(seconds, 3),
             "worked": round(seconds - self.resting, 3),
         }
-
-    def progress(self, *, now=False):
-        seconds = time.monotonic() - self.began
-        if now or seconds - self.said >= 0.5:
-            self.said = seconds
-            say("progress", **self.facts())
 
 
 def prepare():

@@ -42,19 +42,12 @@ def look():
                 else:
                     gone += 1
             lost = sum(not row["has_data"] and row["file"] is None for row in kept_files(todo(columns())))
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %s "
-                "AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-                [LOCK],
-            )
-            preparing = cursor.fetchone()[0] > 0
         say(
             "look",
             linkable=count,
             gone=gone,
             lost=lost - count - gone,
-            preparing=preparing,
+            preparing=preparing(),
             cleanups=cleanups(),
         )
 

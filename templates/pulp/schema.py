@@ -34,12 +34,6 @@ def judged():
     return 0, ""
 
 
-def pending(executor):
-    """Return what would be applied, in order."""
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return [f"{migration.app_label}.{migration.name}" for migration, backwards in plan if not backwards]
-
-
 def number(name):
     """Return the number that a migration's name begins with; 0 for none."""
     head = name.partition("_")[0]
@@ -114,12 +108,6 @@ def schema():
         cursor.execute("SHOW server_version")
         server = cursor.fetchone()[0]
         cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %s "
-            "AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            [LOCK],
-        )
-        preparing = cursor.fetchone()[0] > 0
-        cursor.execute(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND application_name = %s",
             [REQUEST.get("session", "")],
@@ -131,7 +119,7 @@ def schema():
     facts = {
         "versions": installed(),
         "server": server,
-        "preparing": preparing,
+        "preparing": preparing(),
         "migrating": migrating,
         "code": code,
         "why": why,

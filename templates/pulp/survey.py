@@ -10,35 +10,18 @@ import contextlib
 from django.db.models.deletion import Collector
 
 
-def pending():
-    """Return the migrations that `migrate` would apply, as Django's own executor says."""
+def left_to_apply():
+    """Return the migrations that `migrate` would apply; raises where it would refuse."""
     from django.db.migrations.executor import MigrationExecutor
 
     executor = MigrationExecutor(connection)
     executor.loader.check_consistent_history(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return [f"{migration.app_label}.{migration.name}" for migration, backwards in plan if not backwards]
+    return pending(executor)
 
 
 def named(known):
     """Return how many manifests each pre-migration still has to do."""
     return {name: Manifest.objects.filter(left).count() for name, left in needs(known).items()}
-
-
-def hindered(manifests, look_for_files):
-    """Count the manifests that cannot be done, by their reason."""
-    found = {}
-    for row in kept_files(manifests):
-        if not look_for_files:
-            row = {**row, "file": None if row["file"] is None else "", "config_file": row["config_file"]}
-            why = "lost" if not row["has_data"] and row["file"] is None else ""
-            if not why and row["needs_config"] and row["config_file"] is None:
-                why = "config-not-stored"
-        else:
-            why = hindrance(row)
-        if why:
-            found[why] = found.get(why, 0) + 1
-    return found
 
 
 FIELDS = {
@@ -104,7 +87,7 @@ def survey():
         facts["columns"] = sorted({"labels", "data", "type"} & known)
         facts["named"] = named(known)
         facts["remaining"] = None if left is None else left.count()
-        facts["hindered"] = {} if left is None else hindered(left, REQUEST.get("files", True))
+        facts["hindered"] = {} if left is None else hindered(left, files=REQUEST.get("files", True))
         facts["relinkable"] = 0 if left is None else relinkable(left).count()
         facts["cleanups"] = cleanups()
         facts["kept"] = kept(left, known)
@@ -112,16 +95,10 @@ def survey():
         seconds, count = None, 0
         if left is not None and whole:
             seconds, count = pace(left, REQUEST.get("sample", 0), REQUEST.get("chunk", 200))
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %s "
-                "AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-                [LOCK],
-            )
-            facts["preparing"] = cursor.fetchone()[0] > 0
+        facts["preparing"] = preparing()
     facts["sampled"], facts["seconds_each"] = count, seconds
     try:
-        facts["pending"], facts["history"] = pending(), ""
+        facts["pending"], facts["history"] = left_to_apply(), ""
     except Exception as error:
         facts["pending"], facts["history"] = [], f"{type(error).__name__}: {error}"[:500]
     say("survey", startup=round(startup, 3), **facts)

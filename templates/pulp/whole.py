@@ -55,20 +55,10 @@ class Whole:
         return {"done": self.done, **undone, "failed": 0, "seconds": seconds, "worked": seconds}
 
 
-def hindered():
-    """Count what stands in the way, by the reason."""
-    found = {}
-    for row in kept_files(todo(columns())):
-        why = hindrance(row)
-        if why:
-            found[why] = found.get(why, 0) + 1
-    return found
-
-
 def prepare():
     work = Whole()
     say("begin", startup=round(age(), 3), versions=versions(), pid=os.getpid())
-    found = hindered()
+    found = hindered(todo(columns()))
     if found:
         reasons = ", ".join(f"{count} {why}" for why, count in sorted(found.items()))
         say(
